@@ -1,0 +1,45 @@
+"""LeNet-5 in PyTorch, Keras and Gluon behind one interface.
+
+>>> from lenet_multi import PRESETS, load_backend, load_dataset
+>>> backend = load_backend("torch")
+>>> dataset = load_dataset("fashion-mnist")
+>>> net = backend.LeNet(PRESETS["lenet5"])
+>>> recorder = backend.train(net, dataset.train, dataset.test)
+
+Importing this package imports no framework, nor NumPy; `load_backend` imports one framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
+from lenet_multi.backends import installed_backends, load_backend
+from lenet_multi.errors import UserError
+
+if TYPE_CHECKING:
+    from lenet_multi.data import load_dataset
+    from lenet_multi.weights import load_weights, save_weights
+
+__all__ = [
+    "PRESETS",
+    "Architecture",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "Pool",
+    "UserError",
+    "installed_backends",
+    "lenet",
+    "load_backend",
+    "load_dataset",
+    "load_weights",
+    "save_weights",
+]
+
+_NEEDS_NUMPY = {"load_dataset": "data", "load_weights": "weights", "save_weights": "weights"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEEDS_NUMPY:
+        return getattr(import_module(f"lenet_multi.{_NEEDS_NUMPY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

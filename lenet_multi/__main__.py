@@ -1,0 +1,36 @@
+"""`lenet-multi COMMAND ...` and `python -m lenet_multi COMMAND ...`: the commands under one name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from lenet_multi.cli import run_command
+from lenet_multi.errors import UserError
+
+COMMANDS = {
+    "train": "train LeNet on Fashion-MNIST in one of the frameworks",
+    "evaluate": "evaluate trained parameters on the test set",
+    "shapes": "compare every layer's output shape across the frameworks",
+}
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print("usage: lenet-multi COMMAND [OPTIONS]\n")
+        print("\n".join(f"  {known:10}{what}" for known, what in COMMANDS.items()))
+        print("\nlenet-multi COMMAND --help tells a command's options.")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"command '{name}', expected one of {', '.join(COMMANDS)}: see lenet-multi --help")
+    return import_module(f"lenet_multi.{name}").main(rest)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

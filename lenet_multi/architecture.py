@@ -1,0 +1,276 @@
+"""The network, described once, without any framework.
+
+An `Architecture` is an immutable list of layers over an input shape. From it alone come each layer's output shape, the
+parameters' names and shapes, their number and the multiply-adds; each backend builds its network from it. Shapes are
+channels first, (C, H, W), without the batch dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from lenet_multi.errors import UserError
+
+ACTIVATIONS = ("sigmoid", "tanh", "relu")
+POOLINGS = ("avg", "max")
+NUM_CLASSES = 10  # Fashion-MNIST's and MNIST's, and so every data set's here
+
+Shape = tuple[int, ...]
+
+
+class ArchitectureError(UserError, ValueError):
+    """A network that cannot be built; the message names the layer."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A two-dimensional convolution (cross-correlation) with stride 1, a bias and a square kernel.
+
+    `padding` zeros are added on each of the four sides. `activation` is one of `ACTIVATIONS`, or None for none.
+    """
+
+    channels: int
+    kernel_size: int
+    padding: int = 0
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Average or maximum (`kind`: one of `POOLINGS`) over square windows; what does not fill a window is left out."""
+
+    kind: str
+    kernel_size: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(C, H, W) to (C * H * W,), channel-major: the channel is the slowest index."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer with a bias. `activation` is one of `ACTIVATIONS`, or None for none."""
+
+    units: int
+    activation: str | None = None
+
+
+Layer = Conv | Pool | Flatten | Dense
+_KINDS: dict[str, type[Layer]] = {"conv": Conv, "pool": Pool, "flatten": Flatten, "dense": Dense}
+
+
+def kind_of(layer: Layer) -> str:
+    """The layer's kind: `conv`, `pool`, `flatten` or `dense`."""
+    return type(layer).__name__.lower()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network like LeNet: convolutions and poolings, one flatten, then dense layers, the last giving the logits.
+
+    Args:
+        input_shape: (C, H, W) of one example.
+        layers: the layers in order.
+
+    Raises:
+        ArchitectureError: when the layers do not fit the input or one another; the message names the layer.
+    """
+
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if len(self.input_shape) != 3:
+            raise ArchitectureError(f"input shape {self.input_shape}: expected (channels, height, width)")
+        for name, size in zip(("channels", "height", "width"), self.input_shape, strict=True):
+            _require_count("input", name, size, minimum=1)
+        shape: Shape = self.input_shape
+        for name, layer in self.named_layers.items():
+            shape = _output_shape(name, layer, shape)
+        last = self.layers[-1] if self.layers else None
+        if not isinstance(last, Dense) or last.activation is not None:
+            raise ArchitectureError(
+                "the last layer gives the logits: expected dense without activation, "
+                f"got {last if last else 'no layer at all'}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The preset's name, or `custom`."""
+        return next((name for name, preset in PRESETS.items() if preset == self), "custom")
+
+    @property
+    def named_layers(self) -> dict[str, Layer]:
+        """Name to layer, in order: `conv1`, `pool1`, `conv2`, ..., `flatten`, `dense1`, ..."""
+        named: dict[str, Layer] = {}
+        for position, layer in enumerate(self.layers):
+            if type(layer) not in _KINDS.values():
+                raise ArchitectureError(f"layer {position + 1}: {layer!r} is none of Conv, Pool, Flatten, Dense")
+            number = sum(type(earlier) is type(layer) for earlier in self.layers[: position + 1])
+            named["flatten" if isinstance(layer, Flatten) and number == 1 else f"{kind_of(layer)}{number}"] = layer
+        return named
+
+    @property
+    def output_shapes(self) -> dict[str, Shape]:
+        """Layer name to the shape of its output for one example: (C, H, W), or (units,) from flatten on."""
+        shapes: dict[str, Shape] = {}
+        shape: Shape = self.input_shape
+        for name, layer in self.named_layers.items():
+            shape = shapes[name] = _output_shape(name, layer, shape)
+        return shapes
+
+    @property
+    def input_shapes(self) -> dict[str, Shape]:
+        """Layer name to the shape of its input for one example."""
+        return dict(zip(self.named_layers, [self.input_shape, *self.output_shapes.values()], strict=False))
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Parameter name to canonical shape, in order.
+
+        Convolutions: `weight` (out, in, height, width); dense: `weight` (out, in), the first one's input flattened
+        channel-major; both: `bias` (out,).
+        """
+        shapes: dict[str, Shape] = {}
+        inputs = self.input_shapes
+        for name, layer in self.named_layers.items():
+            if isinstance(layer, Conv):
+                shapes[f"{name}.weight"] = (layer.channels, inputs[name][0], layer.kernel_size, layer.kernel_size)
+                shapes[f"{name}.bias"] = (layer.channels,)
+            elif isinstance(layer, Dense):
+                shapes[f"{name}.weight"] = (layer.units, inputs[name][0])
+                shapes[f"{name}.bias"] = (layer.units,)
+        return shapes
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(prod(shape) for shape in self.parameter_shapes.values())
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the convolutions and dense layers for one example, forward; biases and pooling left out."""
+        outputs = self.output_shapes
+        weights = {name.removesuffix(".weight"): s for name, s in self.parameter_shapes.items() if "weight" in name}
+        return sum(prod(shape) * prod(outputs[layer][1:]) for layer, shape in weights.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as JSON-ready values; `from_dict` reads it back."""
+        layers = [{"layer": kind_of(layer), **asdict(layer)} for layer in self.layers]
+        return {"name": self.name, "input_shape": list(self.input_shape), "layers": layers}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Architecture:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ArchitectureError: when it is not such a description, or describes a network that cannot be built.
+        """
+        try:
+            layers = tuple(
+                _KINDS[layer["layer"]](**{key: value for key, value in layer.items() if key != "layer"})
+                for layer in described["layers"]
+            )
+            return cls(tuple(described["input_shape"]), layers)
+        except (KeyError, TypeError) as problem:
+            raise ArchitectureError(f"not a description of a network ({problem})") from problem
+
+
+def _require_count(layer: str, what: str, value: Any, minimum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ArchitectureError(f"layer {layer}: {what} {value!r}, expected a whole number of at least {minimum}")
+
+
+def _require_activation(layer: str, activation: str | None) -> None:
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ArchitectureError(f"layer {layer}: activation {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+
+
+def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
+    """Check the layer against its input's shape and give its output's."""
+    flattened = len(shape) == 1
+    if flattened and not isinstance(layer, Dense):
+        raise ArchitectureError(f"layer {name}: only dense layers can follow flatten")
+    if isinstance(layer, Flatten):
+        return (prod(shape),)
+    if isinstance(layer, Dense):
+        _require_count(name, "units", layer.units, minimum=1)
+        _require_activation(name, layer.activation)
+        if not flattened:
+            raise ArchitectureError(f"layer {name}: its input has shape {shape}, put a flatten layer before it")
+        return (layer.units,)
+    _require_count(name, "kernel size", layer.kernel_size, minimum=1)
+    channels, height, width = shape
+    if isinstance(layer, Conv):
+        _require_count(name, "channels", layer.channels, minimum=1)
+        _require_count(name, "padding", layer.padding, minimum=0)
+        _require_activation(name, layer.activation)
+        padding, stride, channels, what = layer.padding, 1, layer.channels, "padded input"
+    else:
+        _require_count(name, "stride", layer.stride, minimum=1)
+        if layer.kind not in POOLINGS:
+            raise ArchitectureError(f"layer {name}: pooling {layer.kind!r}, expected one of {', '.join(POOLINGS)}")
+        padding, stride, what = 0, layer.stride, "input"
+    height, width = height + 2 * padding, width + 2 * padding
+    if layer.kernel_size > min(height, width):
+        raise ArchitectureError(
+            f"layer {name}: a {layer.kernel_size} x {layer.kernel_size} window is larger than its {what} "
+            f"of {height} x {width} and leaves nothing; take a smaller one, or more padding before it"
+        )
+    return (channels, (height - layer.kernel_size) // stride + 1, (width - layer.kernel_size) // stride + 1)
+
+
+def lenet(
+    *,
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    activation: str = "sigmoid",
+    pooling: str = "avg",
+    conv_channels: Sequence[int] = (6, 16),
+    kernel_sizes: Sequence[int] = (5,),
+    paddings: Sequence[int] | None = None,
+    dense_units: Sequence[int] = (120, 84),
+) -> Architecture:
+    """A LeNet: convolutions, each followed by 2 x 2 pooling with stride 2, then dense layers, then ten logits.
+
+    Args:
+        input_shape: (C, H, W) of one example.
+        activation: one of `ACTIVATIONS`, after every convolution and every dense layer but the last.
+        pooling: one of `POOLINGS`.
+        conv_channels: output channels of each convolution; their number is the number of convolutions.
+        kernel_sizes: one for each convolution, or one for all.
+        paddings: one for each convolution, or one for all; by default 2 for the first and 0 for the others.
+        dense_units: widths of the dense layers before the last.
+
+    Raises:
+        ArchitectureError: when these do not make a network; the message names the layer or the setting.
+
+    Source: *Dive into Deep Learning*, section "Convolutional Neural Networks (LeNet)", whose network is the default.
+    """
+    if paddings is None:
+        paddings = [2, *[0] * len(conv_channels)][: len(conv_channels)]
+    kernel_sizes = _one_for_each(kernel_sizes, len(conv_channels), "kernel size")
+    paddings = _one_for_each(paddings, len(conv_channels), "padding")
+    layers: list[Layer] = []
+    for channels, kernel_size, padding in zip(conv_channels, kernel_sizes, paddings, strict=True):
+        layers += [Conv(channels, kernel_size, padding, activation), Pool(pooling, kernel_size=2, stride=2)]
+    layers += [Flatten(), *(Dense(units, activation) for units in dense_units), Dense(NUM_CLASSES)]
+    return Architecture(input_shape, tuple(layers))
+
+
+def _one_for_each(values: Sequence[int], convolutions: int, what: str) -> Sequence[int]:
+    if len(values) not in (1, convolutions):
+        raise ArchitectureError(
+            f"{len(values)} {what}s for {convolutions} convolutions, expected one for each or one for all"
+        )
+    return values if len(values) == convolutions else [values[0]] * convolutions
+
+
+PRESET_SETTINGS: dict[str, dict[str, Any]] = {"lenet5": {}, "lenet5-max": {"pooling": "max"}}
+PRESETS = {name: lenet(**settings) for name, settings in PRESET_SETTINGS.items()}

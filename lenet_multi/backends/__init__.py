@@ -1,0 +1,61 @@
+"""The backends by name. No framework is imported until its backend is asked for; each may be absent."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, cast
+
+from lenet_multi.errors import UserError
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend
+
+BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet"}  # module here and framework's package
+ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
+
+
+def canonical_name(name: str) -> str:
+    """`torch`, `tensorflow` or `mxnet` for a name or an alias.
+
+    Raises:
+        UserError: for any other name; it lists the known ones.
+    """
+    canonical = ALIASES.get(name, name)
+    if canonical not in BACKENDS:
+        known = ", ".join([*BACKENDS, *ALIASES])
+        raise UserError(f"backend '{name}', expected one of {known}")
+    return canonical
+
+
+def installed_backends() -> tuple[str, ...]:
+    """The canonical names of the backends whose framework is installed; imports none of them."""
+    return tuple(name for name in BACKENDS if find_spec(name))
+
+
+def require_installed(name: str) -> str:
+    """The canonical name, once it is sure that the framework is installed; imports nothing.
+
+    Raises:
+        UserError: unknown backend, or framework not installed; it names the extra.
+    """
+    name = canonical_name(name)
+    if name not in installed_backends():
+        raise UserError(f'the {name} backend needs {BACKENDS[name]}: pip install "lenet-multi[{name}]"')
+    return name
+
+
+def load_backend(name: str) -> Backend:
+    """Import a backend and with it its framework.
+
+    Raises:
+        UserError: unknown backend, or framework not installed or not importable.
+    """
+    name = require_installed(name)
+    try:
+        return cast("Backend", import_module(f"lenet_multi.backends.{name}"))
+    except ImportError as problem:
+        raise UserError(
+            f"{BACKENDS[name]} is installed but cannot be imported ({problem}): "
+            f'reinstall it with pip install "lenet-multi[{name}]"'
+        ) from problem

@@ -1,0 +1,152 @@
+"""LeNet in Gluon on MXNet. The words mean what `lenet_multi.backends.interface` says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy
+
+from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
+from lenet_multi.backends.devices import choose_device
+from lenet_multi.data import BatchIndices, Split
+from lenet_multi.process import available_cores
+from lenet_multi.recorder import Recorder, report_points
+
+# The one place that makes MXNet 1.9.1, the last release, run on a NumPy newer than it: it reads `numpy.bool`, which
+# NumPy 1.24 took away. And left alone, MXNet uses half of the cores; it reads the variable when it is imported.
+if "bool" not in vars(numpy):
+    numpy.bool = numpy.bool_  # type: ignore[attr-defined]
+os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+
+import mxnet as mx
+from mxnet import autograd, gluon, init, np, npx
+from mxnet.gluon import nn
+
+npx.set_np()
+
+FRAMEWORK = "MXNet"
+VERSION = mx.__version__
+LAYOUT = "NCHW"
+
+POOLINGS = {"avg": nn.AvgPool2D, "max": nn.MaxPool2D}
+
+
+def available_devices() -> list[str]:
+    return [f"gpu:{number}" for number in range(npx.num_gpus())] + ["cpu"]
+
+
+def framework_device(device: str) -> mx.Context:
+    """MXNet's own device, which it calls a context, for a canonical name."""
+    return npx.cpu() if device == "cpu" else npx.gpu(int(device.removeprefix("gpu:")))
+
+
+def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn.HybridSequential:
+    ctx = framework_device(choose_device(device, available_devices(), FRAMEWORK))
+    mx.random.seed(seed)
+    net = nn.HybridSequential()
+    for name, layer in architecture.named_layers.items():
+        # The prefix names the layer's parameters: `conv1_weight`, `conv1_bias`.
+        prefix = f"{name}_"
+        match layer:
+            case Conv(channels, kernel_size, padding, activation):
+                net.add(
+                    nn.Conv2D(channels, kernel_size=kernel_size, padding=padding, activation=activation, prefix=prefix)
+                )
+            case Pool(kind, kernel_size, stride):
+                net.add(POOLINGS[kind](pool_size=kernel_size, strides=stride, prefix=prefix))
+            case Flatten():
+                net.add(nn.Flatten(prefix=prefix))
+            case Dense(units, activation):
+                net.add(nn.Dense(units, activation=activation, prefix=prefix))
+    # Biases start at zero whatever the initializer given here.
+    net.initialize(init.Xavier(), ctx=ctx)
+    # Gluon learns the sizes of the layers' inputs, and with them the parameters' shapes, from the first batch.
+    net(np.zeros((1, *architecture.input_shape), ctx=ctx))
+    # From here on a compiled graph with fixed memory.
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def device_of(net: nn.HybridBlock) -> str:
+    ctx = next(iter(net.collect_params().values())).list_ctx()[0]
+    return "cpu" if ctx.device_type == "cpu" else f"gpu:{ctx.device_id}"
+
+
+def batches(
+    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ctx = framework_device(device)
+    for i in indices or BatchIndices(len(data)):
+        X = np.array(data.images[i], dtype="uint8", ctx=ctx).astype("float32") / 255
+        y = np.array(data.labels[i], dtype="int32", ctx=ctx)
+        yield X, y
+
+
+def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: mx.Context | None = None) -> float:
+    if device is None:
+        device = framework_device(device_of(net))
+    num_correct, num_examples = 0, 0
+    for X, y in data_iter:
+        X, y = X.as_in_ctx(device), y.as_in_ctx(device)
+        num_correct += (net(X).argmax(axis=1).astype("int32") == y).sum()
+        num_examples += len(y)
+    return int(num_correct) / num_examples
+
+
+def train(
+    net: nn.HybridBlock,
+    train_data: Split,
+    test_data: Split,
+    num_epochs: int = 10,
+    lr: float = 0.9,
+    batch_size: int = 256,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> Recorder:
+    device = device_of(net)
+    loss = gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
+    recorder = recorder or Recorder()
+    recorder.start(num_epochs, len(train_data))
+    for epoch in range(recorder.first_epoch, num_epochs):
+        indices = BatchIndices(len(train_data), batch_size, seed, epochs=[epoch])
+        report_at, loss_sum, num_correct, num_seen = report_points(len(indices)), 0.0, 0, 0
+        recorder.timer.start()
+        for i, (X, y) in enumerate(batches(train_data, indices, device)):
+            with autograd.record():
+                y_hat = net(X)
+                l = loss(y_hat, y)
+            l.backward()
+            # The loss is one number per example; the step divides the gradient of their sum.
+            trainer.step(len(y))
+            # MXNet computes in the background; only a report waits for it.
+            loss_sum += l.sum()
+            num_correct += (y_hat.argmax(axis=1).astype("int32") == y).sum()
+            num_seen += len(y)
+            if i in report_at:
+                recorder.add(epoch + (i + 1) / len(indices), float(loss_sum) / num_seen, int(num_correct) / num_seen)
+        recorder.timer.stop()
+        test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+        recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
+    recorder.close(device)
+    return recorder
+
+
+def get_parameters(net: nn.HybridBlock) -> dict[str, numpy.ndarray]:
+    # MXNet's own layout is the canonical one.
+    return {name.replace("_", "."): value.data().asnumpy() for name, value in net.collect_params().items()}
+
+
+def set_parameters(net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray]) -> None:
+    for name, parameter in net.collect_params().items():
+        parameter.set_data(np.array(parameters[name.replace("_", ".")]))
+
+
+def layer_outputs(net: nn.HybridSequential, X: numpy.ndarray) -> dict[str, numpy.ndarray]:
+    outputs = {}
+    x = np.array(X, ctx=framework_device(device_of(net)))
+    for block in net:
+        x = block(x)
+        outputs[block.name] = x.asnumpy()
+    return outputs

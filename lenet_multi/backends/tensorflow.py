@@ -1,0 +1,210 @@
+"""LeNet in Keras on TensorFlow. The words mean what `lenet_multi.backends.interface` says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
+from lenet_multi.backends.devices import choose_device
+from lenet_multi.backends.quiet import quiet_stderr
+from lenet_multi.data import BatchIndices, Split
+from lenet_multi.recorder import Recorder, report_points
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with quiet_stderr():  # what TensorFlow says all the same when it starts; an error here still raises
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    tf.config.list_logical_devices()
+
+FRAMEWORK = "TensorFlow"
+VERSION = tf.__version__
+LAYOUT = "NHWC"
+
+POOLINGS = {"avg": layers.AveragePooling2D, "max": layers.MaxPooling2D}
+
+
+def available_devices() -> list[str]:
+    return [f"gpu:{number}" for number in range(len(tf.config.list_logical_devices("GPU")))] + ["cpu"]
+
+
+def framework_device(device: str) -> str:
+    """TensorFlow's own device for a canonical name."""
+    return "/CPU:0" if device == "cpu" else f"/{device.upper()}"
+
+
+def convolution(name: str, layer: Conv) -> list[layers.Layer]:
+    """The layer and, where Keras has no word for its padding, the zeros as a layer before it."""
+    same = 0 < 2 * layer.padding == layer.kernel_size - 1
+    convolution = layers.Conv2D(
+        layer.channels,
+        kernel_size=layer.kernel_size,
+        padding="same" if same else "valid",
+        activation=layer.activation,
+        name=name,
+    )
+    if same or layer.padding == 0:
+        return [convolution]
+    return [layers.ZeroPadding2D(layer.padding, name=f"{name}_zeros"), convolution]
+
+
+def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> keras.Sequential:
+    device = choose_device(device, available_devices(), FRAMEWORK)
+    keras.utils.set_random_seed(seed)
+    channels, height, width = architecture.input_shape
+    # Xavier-uniform ("glorot_uniform") weights and zero biases are what Keras starts with.
+    with tf.distribute.OneDeviceStrategy(framework_device(device)).scope():
+        net = keras.Sequential([keras.Input((height, width, channels))])
+        for name, layer in architecture.named_layers.items():
+            match layer:
+                case Conv():
+                    for part in convolution(name, layer):
+                        net.add(part)
+                case Pool(kind, kernel_size, stride):
+                    net.add(POOLINGS[kind](pool_size=kernel_size, strides=stride, name=name))
+                case Flatten():
+                    net.add(layers.Flatten(name=name))
+                case Dense(units, activation):
+                    net.add(layers.Dense(units, activation=activation, name=name))
+    return net
+
+
+def device_of(net: keras.Model) -> str:
+    device = net.weights[0].value.device.rpartition("device:")[2].lower()
+    return "cpu" if device.startswith("cpu") else device
+
+
+def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> tf.data.Dataset:
+    indices = indices or BatchIndices(len(data))
+    with tf.device(framework_device("cpu")):  # tf.data gathers on the CPU; Keras moves each batch to its device
+        images = tf.constant(data.images.transpose(0, 2, 3, 1))
+        labels = tf.constant(data.labels, dtype=tf.int64)
+        index_iter = tf.data.Dataset.from_generator(
+            lambda: iter(indices), output_signature=tf.TensorSpec([None], tf.int64)
+        )
+        data_iter = index_iter.map(lambda i: (tf.cast(tf.gather(images, i), tf.float32) / 255, tf.gather(labels, i)))
+        return data_iter.prefetch(2)
+
+
+def evaluate_accuracy(net: keras.Model, data_iter: Iterable, device: str | None = None) -> float:
+    if device is None:
+        device = framework_device(device_of(net))
+    num_correct, num_examples = 0, 0
+    with tf.device(device):
+        for X, y in data_iter:
+            num_correct += tf.math.count_nonzero(tf.argmax(net(X, training=False), axis=1) == y)
+            num_examples += len(y)
+    return int(num_correct) / num_examples
+
+
+class TrainCallback(keras.callbacks.Callback):
+    """Times the epochs, evaluates at the end of each, feeds the curves and prints the closing lines."""
+
+    def __init__(self, test_iter: tf.data.Dataset, num_batches: int, recorder: Recorder) -> None:
+        super().__init__()
+        self.test_iter = test_iter
+        self.num_batches = num_batches
+        self.report_at = report_points(num_batches)
+        self.recorder = recorder
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.recorder.timer.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch in self.report_at:
+            self.recorder.add(self.epoch + (batch + 1) / self.num_batches, logs["loss"], logs["accuracy"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.recorder.timer.stop()
+        self.recorder.end_epoch(epoch + 1, evaluate_accuracy(self.model, self.test_iter))
+
+    def on_train_end(self, logs=None):
+        self.recorder.close(device_of(self.model))
+
+
+def train(
+    net: keras.Model,
+    train_data: Split,
+    test_data: Split,
+    num_epochs: int = 10,
+    lr: float = 0.9,
+    batch_size: int = 256,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> Recorder:
+    device = device_of(net)
+    with net.distribute_strategy.scope():
+        optimizer = keras.optimizers.SGD(learning_rate=lr)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        # XLA, Keras's default, is slower for this network on a CPU.
+        net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    recorder = recorder or Recorder()
+    recorder.start(num_epochs, len(train_data))
+    # `fit` goes through one iterator, so all epochs' batches stand in it, one epoch after the other.
+    epochs = range(recorder.first_epoch, num_epochs)
+    train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, epochs), device)
+    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+    num_batches = len(BatchIndices(len(train_data), batch_size))
+    net.fit(
+        train_iter,
+        epochs=num_epochs,
+        initial_epoch=recorder.first_epoch,
+        steps_per_epoch=num_batches,
+        shuffle=False,
+        verbose=0,
+        callbacks=[TrainCallback(test_iter, num_batches, recorder)],
+    )
+    return recorder
+
+
+def canonical_axes(net: keras.Model, layer: layers.Layer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How to make a Keras kernel canonical: the shape to see it in, then the order of the axes.
+
+    Keras keeps convolution kernels as (height, width, in, out), dense ones as (in, out). The dense layer after flatten
+    has its inputs in the order (H, W, C), for Keras flattens channels-last.
+    """
+    if isinstance(layer, layers.Conv2D):
+        return layer.kernel.shape, (3, 2, 0, 1)
+    before = net.layers[net.layers.index(layer) - 1]
+    if isinstance(before, layers.Flatten):
+        return (*before.input.shape[1:], layer.units), (3, 2, 0, 1)
+    return layer.kernel.shape, (1, 0)
+
+
+def get_parameters(net: keras.Model) -> dict[str, np.ndarray]:
+    parameters = {}
+    for layer in net.layers:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            shape, axes = canonical_axes(net, layer)
+            weight = kernel.reshape(shape).transpose(axes)
+            if isinstance(layer, layers.Dense):
+                weight = weight.reshape(layer.units, -1)
+            parameters[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
+            parameters[f"{layer.name}.bias"] = bias
+    return parameters
+
+
+def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> None:
+    for layer in net.layers:
+        if layer.weights:
+            shape, axes = canonical_axes(net, layer)
+            weight = parameters[f"{layer.name}.weight"].reshape([shape[axis] for axis in axes])
+            kernel = weight.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
+            layer.set_weights([kernel, parameters[f"{layer.name}.bias"]])
+
+
+def layer_outputs(net: keras.Model, X: np.ndarray) -> dict[str, np.ndarray]:
+    outputs = {}
+    x = tf.constant(X.transpose(0, 2, 3, 1))
+    with tf.device(framework_device(device_of(net))):
+        for layer in net.layers:
+            x = layer(x)
+            # `conv1` overwrites `conv1_zeros`: what counts is what the next layer gets.
+            outputs[layer.name.partition("_")[0]] = x.numpy()
+    return outputs

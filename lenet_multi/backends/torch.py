@@ -1,0 +1,155 @@
+"""LeNet in PyTorch. The words mean what `lenet_multi.backends.interface` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
+from lenet_multi.backends.devices import choose_device
+from lenet_multi.data import BatchIndices, Split
+from lenet_multi.recorder import Recorder, report_points
+
+FRAMEWORK = "PyTorch"
+VERSION = torch.__version__
+LAYOUT = "NCHW"
+
+ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+
+
+def available_devices() -> list[str]:
+    return [f"gpu:{number}" for number in range(torch.accelerator.device_count())] + ["cpu"]
+
+
+def framework_device(device: str) -> torch.device:
+    """PyTorch's own device for a canonical name."""
+    if device == "cpu":
+        return torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator()
+    assert accelerator is not None
+    return torch.device(accelerator.type, int(device.removeprefix("gpu:")))
+
+
+def init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+
+def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn.Sequential:
+    device = choose_device(device, available_devices(), FRAMEWORK)
+    torch.manual_seed(seed)
+    net = nn.Sequential()
+    for name, layer in architecture.named_layers.items():
+        # PyTorch is told the sizes of a layer's input.
+        in_features = architecture.input_shapes[name][0]
+        match layer:
+            case Conv(channels, kernel_size, padding):
+                net.add_module(name, nn.Conv2d(in_features, channels, kernel_size=kernel_size, padding=padding))
+            case Pool(kind, kernel_size, stride):
+                net.add_module(name, POOLINGS[kind](kernel_size=kernel_size, stride=stride))
+            case Flatten():
+                net.add_module(name, nn.Flatten())
+            case Dense(units):
+                net.add_module(name, nn.Linear(in_features, units))
+        # An activation is a layer of its own.
+        if isinstance(layer, Conv | Dense) and layer.activation:
+            net.add_module(f"{name}_{layer.activation}", ACTIVATIONS[layer.activation]())
+    net.apply(init_weights)
+    # The shapes stay (N, C, H, W); in memory the channels come last, which convolutions on a CPU are faster with.
+    return net.to(framework_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def device_of(net: nn.Module) -> str:
+    device = next(net.parameters()).device
+    return "cpu" if device.type == "cpu" else f"gpu:{device.index}"
+
+
+def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
+    images = torch.from_numpy(data.images).to(framework_device(device))
+    labels = torch.from_numpy(data.labels).to(framework_device(device))
+    for index in indices or BatchIndices(len(data)):
+        i = torch.from_numpy(index).to(framework_device(device))
+        X = images[i].to(torch.float32, memory_format=torch.channels_last) / 255
+        y = labels[i].long()
+        yield X, y
+
+
+def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: torch.device | None = None) -> float:
+    net.eval()
+    if device is None:
+        device = next(net.parameters()).device
+    num_correct, num_examples = 0, 0
+    with torch.no_grad():
+        for X, y in data_iter:
+            # A batch may hold several inputs, for networks that take more than one.
+            X = [x.to(device) for x in X] if isinstance(X, list) else X.to(device)
+            y = y.to(device)
+            num_correct += (net(X).argmax(dim=1) == y).sum()
+            num_examples += len(y)
+    return int(num_correct) / num_examples
+
+
+def train(
+    net: nn.Module,
+    train_data: Split,
+    test_data: Split,
+    num_epochs: int = 10,
+    lr: float = 0.9,
+    batch_size: int = 256,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> Recorder:
+    device = device_of(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+    loss = nn.CrossEntropyLoss()
+    recorder = recorder or Recorder()
+    recorder.start(num_epochs, len(train_data))
+    for epoch in range(recorder.first_epoch, num_epochs):
+        indices = BatchIndices(len(train_data), batch_size, seed, epochs=[epoch])
+        report_at, loss_sum, num_correct, num_seen = report_points(len(indices)), 0.0, 0, 0
+        net.train()
+        recorder.timer.start()
+        for i, (X, y) in enumerate(batches(train_data, indices, device)):
+            optimizer.zero_grad()
+            y_hat = net(X)
+            l = loss(y_hat, y)
+            l.backward()
+            optimizer.step()
+            # The sums stay on the device; only a report reads them.
+            with torch.no_grad():
+                loss_sum += l * len(y)
+                num_correct += (y_hat.argmax(dim=1) == y).sum()
+                num_seen += len(y)
+            if i in report_at:
+                recorder.add(epoch + (i + 1) / len(indices), float(loss_sum) / num_seen, int(num_correct) / num_seen)
+        recorder.timer.stop()
+        test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+        recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
+    recorder.close(device)
+    return recorder
+
+
+def get_parameters(net: nn.Module) -> dict[str, np.ndarray]:
+    # PyTorch's own layout is the canonical one.
+    return {name: np.array(value.cpu(), np.float32, order="C") for name, value in net.state_dict().items()}
+
+
+def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None:
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
+
+
+def layer_outputs(net: nn.Sequential, X: np.ndarray) -> dict[str, np.ndarray]:
+    net.eval()
+    outputs = {}
+    with torch.no_grad():
+        x = torch.from_numpy(X).to(next(net.parameters()).device)
+        for name, module in net.named_children():
+            x = module(x)
+            # `conv1_sigmoid` overwrites `conv1`: what counts is what the next layer gets.
+            outputs[name.partition("_")[0]] = x.cpu().numpy()
+    return outputs

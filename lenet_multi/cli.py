@@ -1,0 +1,144 @@
+"""What the commands share: one-line errors, and the options that describe the network and the data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lenet_multi.architecture import ACTIVATIONS, POOLINGS, PRESET_SETTINGS, Architecture, lenet
+from lenet_multi.errors import UserError
+
+if TYPE_CHECKING:
+    from lenet_multi.data import Dataset
+
+USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{' '.join(message.split())}: see {self.prog} --help")
+
+
+def run_command(command: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit status; a user's error becomes one line on standard error and status 2.
+
+    With `LENET_MULTI_DEBUG=1` in the environment errors show their trace.
+    """
+    debug = os.environ.get("LENET_MULTI_DEBUG") == "1"
+    try:
+        return command(argv) or 0
+    except UserError as problem:
+        if debug:
+            raise
+        print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
+        return USAGE_STATUS
+    except KeyboardInterrupt as interrupt:
+        if debug:
+            raise
+        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        return INTERRUPTED_STATUS
+
+
+def positive_int(text: str) -> int:
+    """An argument that must be a whole number of at least 1."""
+    return _number(text, int, "a whole number of at least 1", lambda number: number >= 1)
+
+
+def seed_number(text: str) -> int:
+    """An argument that must be a seed that every framework takes."""
+    return _number(text, int, "a whole number from 0 to 4294967295", lambda number: 0 <= number < 2**32)
+
+
+def positive_float(text: str) -> float:
+    """An argument that must be a finite number above 0."""
+    return _number(text, float, "a number above 0", lambda number: 0 < number < float("inf"))
+
+
+def _number(text: str, number_type: type, expected: str, is_good: Callable[[Any], bool]) -> Any:
+    try:
+        number = number_type(text)
+    except ValueError:
+        number = None
+    if number is None or not is_good(number):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+    return number
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`6,16` as (6, 16); the architecture checks the values."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected whole numbers with commas between, as in 6,16") from None
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that describe the network; `architecture_from` reads them."""
+    group = parser.add_argument_group("network options")
+    group.add_argument("--architecture", choices=PRESET_SETTINGS, help="start from this network (lenet5)")
+    group.add_argument("--activation", choices=ACTIVATIONS, help="after every convolution and hidden dense layer")
+    group.add_argument("--pooling", choices=POOLINGS, help="average or maximum")
+    group.add_argument(
+        "--conv-channels", type=_numbers, metavar="N,N", help="channels of each convolution, and so their number (6,16)"
+    )
+    group.add_argument("--kernel-sizes", type=_numbers, metavar="N,N", help="one for each convolution or for all (5)")
+    group.add_argument("--paddings", type=_numbers, metavar="N,N", help="one for each convolution or for all (2,0,...)")
+    group.add_argument("--dense-units", type=_numbers, metavar="N,N", help="widths of the hidden dense layers (120,84)")
+
+
+def architecture_from(args: argparse.Namespace) -> Architecture | None:
+    """The network that the options describe, or None when none of them was given.
+
+    Raises:
+        ArchitectureError: when it cannot be built.
+    """
+    names = ("activation", "pooling", "conv_channels", "kernel_sizes", "paddings", "dense_units")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if not given and not args.architecture:
+        return None
+    return lenet(**{**PRESET_SETTINGS[args.architecture or "lenet5"], **given})
+
+
+def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the options that say which data to use and where it lies."""
+    group = parser.add_argument_group("data options")
+    group.add_argument(
+        "--dataset",
+        default=default,
+        metavar="NAME",
+        help="auto (Fashion-MNIST if it can be had, else synthetic), fashion-mnist, mnist, synthetic, "
+        "or the path of a folder with four IDX files (auto)",
+    )
+    group.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="look for published data in DIR's subfolder of its name first, and download to there; "
+        "then $LENET_MULTI_DATA, then the user's cache folder",
+    )
+
+
+def say(message: str) -> None:
+    """Tell the user something beside the results: on standard error."""
+    print(message, file=sys.stderr)
+
+
+def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
+    """Check that the network takes the data set's images.
+
+    Raises:
+        UserError: when it takes another size.
+    """
+    channels, height, width = dataset.train.images.shape[1:]
+    if architecture.input_shape != (channels, height, width):
+        wanted = " x ".join(map(str, architecture.input_shape))
+        raise UserError(
+            f"dataset '{dataset.name}': images of {channels} x {height} x {width}, expected {wanted} as the network "
+            "takes: rescale the images"
+        )

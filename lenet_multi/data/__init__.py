@@ -1,0 +1,162 @@
+"""Data sets: Fashion-MNIST, MNIST, a folder of one's own, and garments drawn by code.
+
+Images stay unsigned bytes in memory, as published; a backend gathers a batch by index and scales it to [0, 1].
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from lenet_multi.architecture import NUM_CLASSES
+from lenet_multi.data import published, synthetic
+from lenet_multi.data.batches import BatchIndices, epoch_order
+from lenet_multi.data.idx import (
+    FILE_NAMES,
+    IMAGES_MAGIC,
+    LABELS_MAGIC,
+    DataError,
+    find_file,
+    parse_idx,
+    read_payload,
+    to_idx,
+)
+
+__all__ = ["BatchIndices", "DataError", "Dataset", "Split", "cache_folder", "epoch_order", "load_dataset"]
+
+DATASETS = ("auto", *published.PUBLISHED, "synthetic")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, C, H, W) and labels uint8 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, num_examples: int) -> Split:
+        """The first `num_examples` examples."""
+        return Split(self.images[:num_examples], self.labels[:num_examples])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory.
+
+    `name` is `fashion-mnist`, `mnist`, `synthetic` or the path of a folder; `class_names` go with the labels 0 to 9.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this package."""
+    return platformdirs.user_cache_path("lenet_multi")
+
+
+def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Dataset:
+    """Load a data set into memory, downloading or drawing it where need be.
+
+    Args:
+        name: `fashion-mnist` or `mnist` (at hand, else downloaded); `synthetic` (garments drawn by code); the path of
+            a folder with four IDX files named as Fashion-MNIST's; or `auto`: Fashion-MNIST where it can be had, else
+            `synthetic`, said on standard error.
+        data_dir: where to look for a published data set's subfolder first, and where to download it to; after it come
+            the folder in `$LENET_MULTI_DATA` and the user's cache folder.
+
+    Raises:
+        DataError: when the files are missing, damaged, or do not fit one another.
+    """
+    if name == "auto":
+        try:
+            return load_dataset("fashion-mnist", data_dir)
+        except published.DownloadError as problem:
+            print(
+                f"warning: {problem}.\nwarning: going on with `synthetic` instead: garments drawn by code. "
+                "Its figures are NOT Fashion-MNIST's.",
+                file=sys.stderr,
+            )
+            return load_dataset("synthetic")
+    if name == "synthetic":
+        return _load_synthetic()
+    if name in published.PUBLISHED:
+        roots = [Path(root) for root in (data_dir, os.environ.get("LENET_MULTI_DATA"), cache_folder()) if root]
+        folder, payloads = published.payloads(name, roots)
+        return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
+    return _load_folder(Path(name))
+
+
+def _load_folder(folder: Path) -> Dataset:
+    if not folder.is_dir():
+        raise DataError(f"dataset '{folder}': expected one of {', '.join(DATASETS)}, or a folder with four IDX files")
+    missing = [name for name in FILE_NAMES.values() if find_file(folder, name) is None]
+    if missing:
+        raise DataError(f"dataset folder '{folder}' lacks {', '.join(missing)}: put the file there, plain or .gz")
+    found = {name: find_file(folder, name) or folder for name in FILE_NAMES.values()}
+    payloads = {name: read_payload(path) for name, path in found.items()}
+    return _dataset(str(folder.resolve()), folder, payloads, tuple(map(str, range(NUM_CLASSES))))
+
+
+def _dataset(name: str, folder: Path, payloads: dict[str, bytearray], class_names: tuple[str, ...]) -> Dataset:
+    """Parse the four payloads and check them against each other."""
+    splits = {}
+    for which in ("train", "test"):
+        images_file, labels_file = FILE_NAMES[f"{which} images"], FILE_NAMES[f"{which} labels"]
+        images = parse_idx(payloads[images_file], IMAGES_MAGIC, folder / images_file)
+        labels = parse_idx(payloads[labels_file], LABELS_MAGIC, folder / labels_file)
+        if len(images) != len(labels):
+            raise DataError(
+                f"{folder}: {len(images)} images in {images_file} but {len(labels)} labels in {labels_file}, "
+                "expected as many: take both files from one data set"
+            )
+        if len(images) == 0:
+            raise DataError(f"{folder / images_file}: holds no image, expected at least one")
+        if labels.max() >= NUM_CLASSES:
+            raise DataError(
+                f"{folder / labels_file}: label {labels.max()}, expected 0 to {NUM_CLASSES - 1}: relabel the data"
+            )
+        splits[which] = Split(images[:, np.newaxis], labels)
+    sizes = {which: split.images.shape[2:] for which, split in splits.items()}
+    if sizes["train"] != sizes["test"]:
+        train, test = ("{} x {}".format(*size) for size in sizes.values())
+        raise DataError(f"{folder}: training images are {train} but test images {test} pixels, expected one size")
+    return Dataset(name, splits["train"], splits["test"], class_names)
+
+
+def _load_synthetic() -> Dataset:
+    """Read the drawn garments from the cache, or draw them and keep them there where it can be written."""
+    folder = cache_folder() / f"synthetic-v{synthetic.VERSION}"
+    class_names = published.FASHION_MNIST.class_names
+    try:
+        payloads = {name: read_payload(folder / name) for name in FILE_NAMES.values()}
+        return _dataset("synthetic", folder, payloads, class_names)
+    except DataError:
+        pass
+    arrays = synthetic.generate()
+    payloads = {name: bytearray(to_idx(array)) for name, array in zip(FILE_NAMES.values(), arrays, strict=True)}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+        try:
+            for name, payload in payloads.items():
+                (temporary / name).write_bytes(payload)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as problem:
+        print(f"note: the drawn garments could not be kept in {folder} ({problem.strerror})", file=sys.stderr)
+    return _dataset("synthetic", folder, payloads, class_names)

@@ -1,0 +1,37 @@
+"""What this process has used so far: time since its start, and memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+_IMPORTED = time.monotonic()
+
+
+def seconds_since_process_start() -> float:
+    """Wall-clock seconds since this process started; elsewhere than on Linux, since this package was imported."""
+    try:
+        # Field 22, counted after the command's name, which may hold spaces: start in clock ticks since boot.
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        return time.monotonic() - _IMPORTED
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has held at once, in MB (10**6 bytes)."""
+    try:
+        # getrusage would also count what the parent process held before it started this one.
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

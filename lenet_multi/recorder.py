@@ -1,0 +1,157 @@
+"""What a training loop reports: the curves, the time, and what is shown meanwhile."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from lenet_multi.errors import UserError
+from lenet_multi.process import seconds_since_process_start
+
+REPORTS_PER_EPOCH = 5
+
+
+class DivergenceError(UserError):
+    """The loss is no longer finite."""
+
+
+@dataclass
+class Point:
+    """A point of the curves: the means over the epoch so far and, at an epoch's end, the test accuracy.
+
+    `epoch` is fractional within an epoch: 0.2 is a fifth of the way through the first.
+    """
+
+    epoch: float
+    train_loss: float
+    train_acc: float
+    test_acc: float | None = None
+
+
+def report_points(num_batches: int) -> frozenset[int]:
+    """The batches of an epoch (counted from 0) after which to report: five, evenly spaced, the last one included."""
+    reports = min(REPORTS_PER_EPOCH, num_batches)
+    return frozenset(num_batches * (k + 1) // reports - 1 for k in range(reports))
+
+
+class Timer:
+    """Adds up the wall-clock seconds between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+
+class Recorder:
+    """Keeps the curves and the times of one training run, and shows them while it runs.
+
+    On a terminal there is a progress bar; in a notebook the curves animate.
+
+    Args:
+        first_epoch: how many epochs are done already, when a run goes on.
+        points: the curves of those epochs.
+        after_epoch: called when an epoch is evaluated and recorded: the place to keep a checkpoint.
+        show: called with the points whenever one is new: the place to draw; the notebook's animation when None.
+    """
+
+    def __init__(
+        self,
+        first_epoch: int = 0,
+        points: list[Point] | None = None,
+        after_epoch: Callable[[], None] | None = None,
+        show: Callable[[list[Point]], None] | None = None,
+    ) -> None:
+        self.epochs_done = self.first_epoch = first_epoch
+        self.points = list(points or [])
+        self.timer = Timer()
+        self.startup_seconds: float | None = None
+        self.wall_seconds = 0.0
+        self._examples_per_epoch = 0
+        self._began = 0.0
+        self.after_epoch = after_epoch
+        self._show = show
+        self._bar: tqdm | None = None
+
+    def start(self, num_epochs: int, num_examples: int) -> None:
+        """Note that the first epoch begins now; `num_examples` is the size of the training data."""
+        if self._show is None:
+            from lenet_multi.curves import animation  # matplotlib comes with it, so not before it is needed
+
+            self._show = animation(num_epochs)
+        # disable=None: a bar only where standard error is a terminal.
+        self._bar = tqdm(
+            total=num_epochs,
+            initial=self.first_epoch,
+            disable=None,
+            leave=False,
+            file=sys.stderr,
+            bar_format="{desc}{bar}| epoch {n:.1f} of {total}, {elapsed} so far, {remaining} to go{postfix}",
+        )
+        self._examples_per_epoch = num_examples
+        self.startup_seconds = seconds_since_process_start()
+        self._began = time.perf_counter()
+
+    def add(self, epoch: float, train_loss: float, train_acc: float) -> None:
+        """Record the means over the examples of the epoch so far.
+
+        Raises:
+            DivergenceError: when the loss is not finite.
+        """
+        if not math.isfinite(train_loss):
+            raise DivergenceError(
+                f"train loss {train_loss} in epoch {math.ceil(epoch)}, expected a finite number: take a smaller --lr"
+            )
+        self.points.append(Point(epoch, train_loss, train_acc))
+        self._shown()
+
+    def end_epoch(self, epochs_done: int, test_acc: float) -> None:
+        """Record the test accuracy at the end of an epoch."""
+        self.points[-1].test_acc = test_acc
+        self.epochs_done = epochs_done
+        self.wall_seconds = time.perf_counter() - self._began
+        self._shown()
+        if self.after_epoch:
+            self.after_epoch()
+
+    def close(self, device: str) -> None:
+        """Print the closing lines."""
+        self.hide()
+        print(closing_lines(self.points[-1], self.examples_per_sec, device), flush=True)
+
+    def hide(self) -> None:
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _shown(self) -> None:
+        last = self.points[-1]
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {last.train_loss:.3f}, train acc {last.train_acc:.3f}", refresh=False)
+            self._bar.update(last.epoch - self._bar.n)
+        if self._show is not None:
+            self._show(self.points)
+
+    @property
+    def examples_per_sec(self) -> float:
+        """Training examples over the wall-clock seconds of the training loops; 0.0 before an epoch is done."""
+        examples = (self.epochs_done - self.first_epoch) * self._examples_per_epoch
+        return examples / self.timer.seconds if examples else 0.0
+
+
+def closing_lines(last: Point, examples_per_sec: float, device: str) -> str:
+    """The two lines that a run ends with."""
+    return (
+        f"loss {last.train_loss:.3f}, train acc {last.train_acc:.3f}, test acc {last.test_acc:.3f}\n"
+        f"{examples_per_sec:.1f} examples/sec on {device}"
+    )

@@ -1,0 +1,183 @@
+"""A training run on disk: its checkpoint, how it goes on, and what it leaves behind.
+
+A run's folder holds `model.safetensors`: the parameters after the last whole epoch and, in its metadata, everything
+else there is to know of the run. The other files (`summary.json`, `history.csv`, `curves.png`) are derived from it
+when the run ends, so that one rename decides what a killed run has reached.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.curves import draw_curves, png
+from lenet_multi.data import Dataset
+from lenet_multi.errors import UserError
+from lenet_multi.files import write_whole
+from lenet_multi.recorder import Point
+from lenet_multi.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
+
+CHECKPOINT, SUMMARY, HISTORY, CURVES = "model.safetensors", "summary.json", "history.csv", "curves.png"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes a run the run it is; only `epochs` may grow when it goes on."""
+
+    dataset: str
+    data_sha256: str
+    num_train: int
+    num_test: int
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Leg:
+    """The part of a run that one process trained: epochs `first_epoch` (counted from 0) to before `epochs_done`."""
+
+    backend: str
+    framework: str
+    framework_version: str
+    device: str
+    first_epoch: int
+    epochs_done: int
+    examples_per_sec: float
+    wall_seconds: float
+    startup_seconds: float
+    peak_rss_mb: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as far as it has come."""
+
+    architecture: Architecture
+    settings: Settings
+    points: list[Point] = field(default_factory=list)
+    legs: list[Leg] = field(default_factory=list)
+
+    @property
+    def epochs_done(self) -> int:
+        return self.legs[-1].epochs_done if self.legs else 0
+
+
+def data_digest(dataset: Dataset) -> str:
+    """SHA-256 over the images and labels: two runs with the same digest saw the same data."""
+    digest = hashlib.sha256()
+    for split in (dataset.train, dataset.test):
+        digest.update(split.images.tobytes())
+        digest.update(split.labels.tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
+    """Write the run as far as it has come, whole or not at all."""
+    described = {"settings": asdict(run.settings), "points": [asdict(p) for p in run.points]}
+    described["legs"] = [asdict(leg) for leg in run.legs]
+    save_weights(folder / CHECKPOINT, parameters, {"architecture": run.architecture.to_dict(), "run": described})
+
+
+def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
+    """Read a run back.
+
+    Raises:
+        UserError: when the folder holds no run, or its checkpoint is damaged.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, expected a run to go on with: leave --resume out")
+    parameters, metadata = load_weights(path)
+    try:
+        described = metadata["run"]
+        run = Run(
+            Architecture.from_dict(metadata["architecture"]),
+            Settings(**described["settings"]),
+            [Point(**point) for point in described["points"]],
+            [Leg(**leg) for leg in described["legs"]],
+        )
+    except (KeyError, TypeError) as problem:
+        raise WeightsError(f"'{path}' tells of no run, expected one left by a training run: use --weights") from problem
+    require_fit(parameters, run.architecture, path)
+    return run, parameters
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What `summary.json` holds. Times, speed and memory are those of the last leg."""
+    last, leg = run.points[-1], run.legs[-1]
+    return {
+        "backend": leg.backend,
+        "framework": leg.framework,
+        "framework_version": leg.framework_version,
+        "device": leg.device,
+        "architecture": run.architecture.to_dict(),
+        "parameters": run.architecture.num_parameters,
+        **asdict(run.settings),
+        "epochs": run.epochs_done,
+        "loss": last.train_loss,
+        "train_acc": last.train_acc,
+        "test_acc": last.test_acc,
+        "examples_per_sec": leg.examples_per_sec,
+        "wall_seconds": leg.wall_seconds,
+        "startup_seconds": leg.startup_seconds,
+        "peak_rss_mb": leg.peak_rss_mb,
+        "legs": [asdict(leg) for leg in run.legs],
+    }
+
+
+def write_outputs(folder: Path) -> None:
+    """Derive summary, history and curves from the checkpoint; a run without a whole epoch has none yet."""
+    run, _ = load_checkpoint(folder)
+    if not run.points:
+        return
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, ["epoch", "train_loss", "train_acc", "test_acc"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(point) for point in run.points)
+    backends = ", then ".join(dict.fromkeys(leg.backend for leg in run.legs))
+    title = f"LeNet in {backends} on {Path(run.settings.dataset).name}"
+    write_whole(folder / HISTORY, table.getvalue().encode())
+    write_whole(folder / CURVES, png(draw_curves(run.points, run.epochs_done, title)))
+    write_whole(folder / SUMMARY, (json.dumps(summary(run), indent=2) + "\n").encode())
+
+
+def remove_outputs(folder: Path) -> None:
+    """Take away what is derived from an earlier checkpoint; the run is about to go on."""
+    for name in (SUMMARY, HISTORY, CURVES):
+        (folder / name).unlink(missing_ok=True)
+
+
+class CreatedFolder:
+    """Makes a folder, and takes it away again where the block fails before anything is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        self.created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            self._remove()
+            raise UserError(
+                f"--out '{self.folder}' cannot be made ({problem.strerror}), expected a folder of yours: choose another"
+            ) from problem
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error:
+            self._remove()
+
+    def _remove(self) -> None:
+        for path in self.created:
+            try:
+                path.rmdir()
+            except OSError:  # not empty, or never made
+                return

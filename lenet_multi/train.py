@@ -1,0 +1,253 @@
+"""Train LeNet in one of the frameworks.
+
+    python -m lenet_multi.train --backend torch
+    python -m lenet_multi.train --backend mxnet --dataset fashion-mnist --out runs/mxnet
+    python -m lenet_multi.train --out runs/mxnet --resume --epochs 20 --backend tensorflow
+
+Standard output ends with the two lines of the chapter: loss and accuracies, then speed and device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_multi.architecture import PRESETS, Architecture
+from lenet_multi.backends import load_backend, require_installed
+from lenet_multi.backends.devices import choose_device, parse_device
+from lenet_multi.cli import (
+    Parser,
+    add_data_options,
+    add_network_options,
+    architecture_from,
+    positive_float,
+    positive_int,
+    require_images_fit,
+    run_command,
+    say,
+    seed_number,
+)
+from lenet_multi.data import Dataset, load_dataset
+from lenet_multi.errors import UserError
+from lenet_multi.process import peak_rss_mb
+from lenet_multi.recorder import DivergenceError, Recorder, closing_lines
+from lenet_multi.run import (
+    CHECKPOINT,
+    CreatedFolder,
+    Leg,
+    Run,
+    Settings,
+    data_digest,
+    load_checkpoint,
+    remove_outputs,
+    save_checkpoint,
+    write_outputs,
+)
+from lenet_multi.weights import Parameters, load_weights, require_fit
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend
+
+# The chapter's recipe. On the command line these are None until given, for a run that goes on brings its own.
+DEFAULTS: dict[str, Any] = {
+    "backend": "torch",
+    "dataset": "auto",
+    "epochs": 10,
+    "lr": 0.9,  # large, as sigmoids pass on small gradients
+    "batch_size": 256,
+    "seed": 0,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m lenet_multi.train", description="Train LeNet in one of three frameworks.")
+    parser.add_argument("--backend", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
+    add_data_options(parser, default=None)
+    group = parser.add_argument_group("training options")
+    group.add_argument("--epochs", type=positive_int, metavar="N", help="times through the training data (10)")
+    group.add_argument("--lr", type=positive_float, metavar="X", help="learning rate (0.9)")
+    group.add_argument("--batch-size", type=positive_int, metavar="N", help="examples per step (256)")
+    group.add_argument("--seed", type=seed_number, metavar="N", help="of initial weights and shuffling (0)")
+    group.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
+    group.add_argument("--weights", type=Path, metavar="FILE", help="start from these parameters (.safetensors)")
+    add_network_options(parser)
+    group = parser.add_argument_group("output options")
+    group.add_argument("--out", type=Path, metavar="DIR", help="leave summary, history, curves and parameters there")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on after the last whole epoch of the run in --out DIR; "
+        "only backend, device and a larger --epochs may differ",
+    )
+    return parser
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    parse_device(args.device)
+    if args.resume:
+        resume(args)
+    else:
+        start(args)
+
+
+def start(args: argparse.Namespace) -> None:
+    """Begin a new run."""
+    chosen = DEFAULTS | {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
+    backend_name = require_installed(chosen["backend"])
+    if args.out and (args.out / CHECKPOINT).exists():
+        raise UserError(
+            f"--out '{args.out}' holds a run already, expected a folder without {CHECKPOINT}: "
+            "choose another, or go on with --resume"
+        )
+    architecture, parameters = architecture_from(args), None
+    if args.weights:
+        parameters, metadata = load_weights(args.weights)
+        if architecture is None and "architecture" in metadata:
+            architecture = Architecture.from_dict(metadata["architecture"])
+    architecture = architecture or PRESETS["lenet5"]
+    if parameters is not None:
+        require_fit(parameters, architecture, args.weights)
+    dataset = load_dataset(chosen["dataset"], args.data_dir)
+    settings = Settings(
+        dataset=dataset.name,
+        data_sha256=data_digest(dataset) if args.out else "",
+        num_train=len(dataset.train),
+        num_test=len(dataset.test),
+        epochs=chosen["epochs"],
+        batch_size=chosen["batch_size"],
+        lr=chosen["lr"],
+        seed=chosen["seed"],
+    )
+    go(Run(architecture, settings), parameters, dataset, backend_name, args.device, args.out)
+
+
+def resume(args: argparse.Namespace) -> None:
+    """Go on with the run in `--out`: what is not given is as it was, and what is given must be as it was."""
+    if not args.out:
+        raise UserError("--resume without --out, expected the folder of the run to go on with: add --out DIR")
+    if args.weights:
+        raise UserError("--resume and --weights together, expected one: a run that goes on has its own weights")
+    run, parameters = load_checkpoint(args.out)
+    settings = run.settings
+    architecture = architecture_from(args) or run.architecture
+    if architecture != run.architecture:
+        raise UserError(f"--resume: other network options than those of the run in '{args.out}': leave them out")
+    for name in ("lr", "batch_size", "seed"):
+        given, was = getattr(args, name), getattr(settings, name)
+        if given is not None and given != was:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} {given}, expected {was} as in the run in '{args.out}': leave --{option} out")
+    if args.epochs is not None and args.epochs < settings.epochs:
+        raise UserError(
+            f"--epochs {args.epochs}, expected at least {settings.epochs} as in the run in '{args.out}', "
+            f"which has {run.epochs_done} done: leave --epochs out or give more"
+        )
+    if args.epochs is not None:
+        run = replace(run, settings=replace(settings, epochs=args.epochs))
+    backend_name = require_installed(args.backend or (run.legs[-1].backend if run.legs else DEFAULTS["backend"]))
+    dataset = load_dataset(args.dataset or settings.dataset, args.data_dir)
+    if (dataset.name, data_digest(dataset)) != (settings.dataset, settings.data_sha256):
+        raise UserError(
+            f"--dataset '{dataset.name}' is not the data of the run in '{args.out}', expected {settings.dataset} "
+            "as it was: leave --dataset out"
+        )
+    if run.epochs_done == run.settings.epochs:
+        say(f"all {run.epochs_done} epochs are done already: give a larger --epochs to go on")
+        write_outputs(args.out)
+        last, leg = run.points[-1], run.legs[-1]
+        print(closing_lines(last, leg.examples_per_sec, leg.device))
+        return
+    go(run, parameters, dataset, backend_name, args.device, args.out)
+
+
+def go(
+    run: Run, parameters: Parameters | None, dataset: Dataset, backend_name: str, device: str, out: Path | None
+) -> None:
+    """Train until the run's epochs are done."""
+    settings = run.settings
+    require_images_fit(run.architecture, dataset)
+    if settings.batch_size > settings.num_train:
+        raise UserError(
+            f"--batch-size {settings.batch_size}, expected at most the {settings.num_train} training examples "
+            f"of '{dataset.name}': take a smaller one"
+        )
+    backend = load_backend(backend_name)
+    device = choose_device(device, backend.available_devices(), backend.FRAMEWORK)
+    net = backend.LeNet(run.architecture, settings.seed, device)
+    if parameters is not None:
+        backend.set_parameters(net, parameters)
+    recorder = Recorder(run.epochs_done, run.points)
+
+    def train() -> None:
+        backend.train(
+            net,
+            dataset.train,
+            dataset.test,
+            settings.epochs,
+            settings.lr,
+            settings.batch_size,
+            settings.seed,
+            recorder,
+        )
+
+    if out is None:
+        try:
+            train()
+        except KeyboardInterrupt:
+            recorder.hide()
+            raise KeyboardInterrupt("nothing is kept without --out DIR") from None
+        return
+
+    def keep() -> None:
+        trained = backend.get_parameters(net)
+        if not all(np.isfinite(value).all() for value in trained.values()):
+            raise DivergenceError(f"weights not finite after epoch {recorder.epochs_done}: take a smaller --lr")
+        leg = finished_leg(backend_name, backend, device, recorder)
+        save_checkpoint(out, replace(run, points=recorder.points, legs=[*run.legs, leg]), trained)
+
+    with CreatedFolder(out):
+        # Also before the first epoch, so that a run killed at any moment can go on.
+        save_checkpoint(out, run, backend.get_parameters(net))
+    remove_outputs(out)
+    recorder.after_epoch = keep
+    try:
+        train()
+    except (KeyboardInterrupt, DivergenceError) as stop:
+        recorder.hide()
+        write_outputs(out)
+        kept = f"'{out}' keeps the run after epoch {load_checkpoint(out)[0].epochs_done} of {settings.epochs}"
+        if isinstance(stop, DivergenceError):
+            raise DivergenceError(f"{stop}; {kept}") from None
+        raise KeyboardInterrupt(f"{kept}; go on with: python -m lenet_multi.train --resume --out {out}") from None
+    write_outputs(out)
+
+
+def finished_leg(backend_name: str, backend: Backend, device: str, recorder: Recorder) -> Leg:
+    """What this process has trained so far."""
+    return Leg(
+        backend=backend_name,
+        framework=backend.FRAMEWORK,
+        framework_version=backend.VERSION,
+        device=device,
+        first_epoch=recorder.first_epoch,
+        epochs_done=recorder.epochs_done,
+        examples_per_sec=round(recorder.examples_per_sec, 1),
+        wall_seconds=round(recorder.wall_seconds, 3),
+        startup_seconds=round(recorder.startup_seconds or 0.0, 3),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Parameters in a file: the canonical form as safetensors, with a description of where they come from beside it.
+
+Safetensors holds arrays and text alone: opening a file runs no code, unlike pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.errors import UserError
+from lenet_multi.files import write_whole
+
+Parameters = dict[str, np.ndarray]
+
+
+class WeightsError(UserError):
+    """A weights file that cannot be used."""
+
+
+def save_weights(path: Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write canonical parameters, whole or not at all; each value of `metadata` is kept as JSON text."""
+    text = {key: json.dumps(value) for key, value in metadata.items()}
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in parameters.items()}
+    write_whole(path, safetensors.numpy.save(arrays, metadata=text))
+
+
+def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
+    """The parameters and the metadata of a safetensors file; no metadata of ours is an empty dict.
+
+    Raises:
+        WeightsError: when it is not there, not safetensors, or cut short.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            text = file.metadata() or {}
+    except FileNotFoundError as problem:
+        raise WeightsError(f"weights file '{path}' is not there, expected a safetensors file") from problem
+    except OSError as problem:
+        raise WeightsError(
+            f"weights file '{path}' cannot be read, expected a safetensors file ({problem})"
+        ) from problem
+    except (safetensors.SafetensorError, TypeError, KeyError, AttributeError) as problem:
+        reason = " ".join(str(problem).split())
+        raise WeightsError(
+            f"weights file '{path}' is not safetensors or is cut short ({reason}): get it anew"
+        ) from problem
+    try:
+        metadata = {key: json.loads(text[key]) for key in ("architecture", "run") if key in text}
+    except json.JSONDecodeError:
+        metadata = {}
+    return parameters, metadata
+
+
+def require_fit(parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path) -> None:
+    """Check names, shapes and type against the architecture; the error names the first parameter that differs.
+
+    Raises:
+        WeightsError: when they do not fit.
+    """
+    advice = "give the network options that it was trained with"
+    for name, shape in architecture.parameter_shapes.items():
+        if name not in parameters:
+            raise WeightsError(f"weights file '{source}' has no {name}, expected one of shape {shape}: {advice}")
+        if parameters[name].shape != shape:
+            raise WeightsError(
+                f"weights file '{source}': {name} has shape {parameters[name].shape}, expected {shape}: {advice}"
+            )
+        if parameters[name].dtype != np.float32:
+            raise WeightsError(
+                f"weights file '{source}': {name} is {parameters[name].dtype}, expected float32: convert it"
+            )
+        if not np.isfinite(parameters[name]).all():
+            raise WeightsError(f"weights file '{source}': {name} holds numbers that are not finite: take another file")
+    for name in parameters:
+        if name not in architecture.parameter_shapes:
+            raise WeightsError(f"weights file '{source}' has {name} besides, expected no such parameter: {advice}")
