@@ -1,0 +1,76 @@
+"""What the tests share: every backend, small data of known form, and the real data where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.data import Dataset, Split, load_dataset
+from lenet_multi.data.idx import FILE_NAMES, to_idx
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    """Each backend in turn."""
+    return load_backend(request.param)
+
+
+def blobs(num_examples: int, size: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, size, size) of noise with a bright square whose place tells the label, uint8 (n,)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(num_examples).astype(np.uint8) % 10
+    images = rng.integers(0, 60, (num_examples, size, size), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 4)
+        image[9 * row : 9 * row + 8, 7 * column : 7 * column + 6] += 180
+    return images, labels
+
+
+def write_folder(folder: Path, num_train: int = 200, num_test: int = 50, size: int = 28) -> Path:
+    """A folder of four IDX files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = (*blobs(num_train, size), *blobs(num_test, size, seed=1))
+    for name, array in zip(FILE_NAMES.values(), arrays, strict=True):
+        (folder / name).write_bytes(to_idx(array))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="session")
+def small_data(small_folder) -> Dataset:
+    return load_dataset(str(small_folder))
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch) -> Path:
+    """No data at hand anywhere: an empty user's cache, and no folder named in the environment."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("LENET_MULTI_DATA", raising=False)
+    return tmp_path / "cache" / "lenet_multi"
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> Dataset:
+    """The real data set; skipped where it is not at hand, unless `LENET_MULTI_REQUIRE_DATA` says that it must be."""
+    root = os.environ.get("LENET_MULTI_DATA")
+    if not root and not os.environ.get("LENET_MULTI_REQUIRE_DATA"):
+        pytest.skip("needs Fashion-MNIST: set LENET_MULTI_DATA to a folder with fashion-mnist/ in it")
+    return load_dataset("fashion-mnist", root)
+
+
+def subset(dataset: Dataset, num_train: int, num_test: int) -> Dataset:
+    return Dataset(dataset.name, dataset.train.subset(num_train), dataset.test.subset(num_test), dataset.class_names)
+
+
+def random_split(num_examples: int, shape: tuple[int, int, int], seed: int = 0) -> Split:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (num_examples, *shape), dtype=np.uint8)
+    return Split(images, rng.integers(0, 10, num_examples, dtype=np.uint8))

@@ -1,0 +1,262 @@
+"""Every backend means the same by the interface's words."""
+
+import numpy as np
+import pytest
+from conftest import random_split
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lenet_multi import backends
+from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
+from lenet_multi.backends import ALIASES, BACKENDS, canonical_name, load_backend
+from lenet_multi.backends.devices import choose_device
+from lenet_multi.data import BatchIndices
+from lenet_multi.errors import UserError
+from lenet_multi.recorder import Recorder
+from lenet_multi.shapes import channels_first, measured_shapes
+
+LENET5 = PRESETS["lenet5"]
+UNUSUAL = Architecture(
+    (3, 13, 11),
+    (
+        Conv(5, 4, padding=2, activation="relu"),
+        Pool("max", 3, 2),
+        Conv(7, 3, padding=1, activation="tanh"),
+        Pool("avg", 2, 1),
+        Flatten(),
+        Dense(9, "sigmoid"),
+        Dense(10),
+    ),
+)
+
+
+def random_parameters(architecture: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {n: rng.normal(0, 0.3, s).astype(np.float32) for n, s in architecture.parameter_shapes.items()}
+
+
+@st.composite
+def architectures(draw) -> Architecture:
+    """Any valid description of a small network."""
+    channels, height, width = shape = draw(st.tuples(st.integers(1, 3), st.integers(4, 14), st.integers(4, 14)))
+    activation = st.sampled_from([None, "sigmoid", "tanh", "relu"])
+    layers: list = []
+    for _ in range(draw(st.integers(0, 4))):
+        if draw(st.booleans()):
+            padding = draw(st.integers(0, 3))
+            kernel_size = draw(st.integers(1, min(5, height + 2 * padding, width + 2 * padding)))
+            layers.append(Conv(draw(st.integers(1, 4)), kernel_size, padding, draw(activation)))
+            height, width = height + 2 * padding - kernel_size + 1, width + 2 * padding - kernel_size + 1
+        else:
+            kernel_size, stride = draw(st.integers(1, min(3, height, width))), draw(st.integers(1, 3))
+            layers.append(Pool(draw(st.sampled_from(["avg", "max"])), kernel_size, stride))
+            height, width = (height - kernel_size) // stride + 1, (width - kernel_size) // stride + 1
+    hidden = [Dense(draw(st.integers(1, 6)), draw(activation)) for _ in range(draw(st.integers(0, 2)))]
+    return Architecture(shape, (*layers, Flatten(), *hidden, Dense(10)))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("architecture", [LENET5, PRESETS["lenet5-max"], UNUSUAL], ids=["lenet5", "max", "unusual"])
+def test_every_layers_output_shape_is_the_descriptions(name, architecture):
+    layout, shapes = measured_shapes(name, architecture)
+    measured = {layer: channels_first(shape, layout)[1:] for layer, shape in shapes.items()}
+    assert measured == architecture.output_shapes
+
+
+@settings(max_examples=15, deadline=None)
+@given(architecture=architectures())
+def test_any_valid_description_gives_the_same_shapes_and_logits_everywhere(architecture):
+    parameters = random_parameters(architecture)
+    X = np.random.default_rng(0).random((2, *architecture.input_shape), np.float32)
+    logits = []
+    for name in BACKENDS:
+        backend = load_backend(name)
+        net = backend.LeNet(architecture, device="cpu")
+        assert {n: p.shape for n, p in backend.get_parameters(net).items()} == architecture.parameter_shapes
+        backend.set_parameters(net, parameters)
+        outputs = backend.layer_outputs(net, X)
+        shapes = {layer: channels_first(output.shape, backend.LAYOUT)[1:] for layer, output in outputs.items()}
+        assert shapes == architecture.output_shapes
+        logits.append(outputs[list(outputs)[-1]])
+    np.testing.assert_allclose(logits[1], logits[0], atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(logits[2], logits[0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", [LENET5, UNUSUAL], ids=["lenet5", "unusual"])
+def test_parameters_survive_the_trip_through_a_backend_unchanged(backend, architecture):
+    parameters = random_parameters(architecture)
+    net = backend.LeNet(architecture, device="cpu")
+    backend.set_parameters(net, parameters)
+    returned = backend.get_parameters(net)
+    assert list(returned) == list(parameters)
+    for name, value in parameters.items():
+        np.testing.assert_array_equal(returned[name], value)
+        assert returned[name].dtype == np.float32
+
+
+def test_parameters_handed_out_are_a_copy(backend):
+    net = backend.LeNet(LENET5, device="cpu")
+    backend.get_parameters(net)["conv1.weight"][:] = 0
+    assert backend.get_parameters(net)["conv1.weight"].any()
+
+
+def test_weights_start_xavier_uniform_and_biases_at_zero(backend):
+    parameters = backend.get_parameters(backend.LeNet(LENET5, device="cpu"))
+    for name, value in parameters.items():
+        if name.endswith(".bias"):
+            assert not value.any()
+            continue
+        receptive = int(np.prod(value.shape[2:]))
+        bound = np.sqrt(6 / ((value.shape[0] + value.shape[1]) * receptive))
+        assert np.abs(value).max() <= bound * (1 + 1e-6)
+        # A uniform draw of n values reaches nearly to its bound, and its variance is a third of the bound's square;
+        # the smallest layer has 150 values.
+        assert np.abs(value).max() > 0.95 * bound
+        assert value.var() == pytest.approx(bound**2 / 3, rel=0.3)
+
+
+def test_the_seed_decides_the_initial_weights(backend):
+    first, again, other = (backend.get_parameters(backend.LeNet(LENET5, seed, "cpu")) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first["dense1.weight"], again["dense1.weight"])
+    assert (first["dense1.weight"] != other["dense1.weight"]).any()
+
+
+def native_batches(name, data, indices):
+    """Every batch as X (n, C, H, W) and y (n,), in NumPy."""
+    backend = load_backend(name)
+    for X, y in backend.batches(data, indices):
+        x = X.asnumpy() if name == "mxnet" else X.numpy()
+        yield x.transpose(0, 3, 1, 2) if backend.LAYOUT == "NHWC" else x, np.asarray(y)
+
+
+def test_the_three_loops_see_the_same_batches_of_scaled_pixels():
+    data = random_split(70, (3, 5, 4))
+    indices = BatchIndices(70, 32, seed=5, epochs=(0, 1))
+    runs = [list(native_batches(name, data, indices)) for name in BACKENDS]
+    expected = [(data.images[i] / np.float32(255), data.labels[i]) for i in indices]
+    assert [len(y) for _, y in expected] == [32, 32, 6] * 2
+    for run in runs:
+        assert len(run) == len(expected)
+        for (X, y), (expected_X, expected_y) in zip(run, expected, strict=True):
+            np.testing.assert_allclose(X, expected_X, rtol=2e-7)
+            assert X.dtype == np.float32
+            np.testing.assert_array_equal(y, expected_y)
+
+
+def test_batches_can_be_gone_through_without_saying_which(backend):
+    data = random_split(300, (1, 28, 28))
+    assert [len(y) for _, y in backend.batches(data)] == [256, 44]
+
+
+def test_the_evaluator_counts_each_example_once(backend):
+    data = random_split(70, (1, 28, 28))
+    net = backend.LeNet(LENET5, device="cpu")
+    X = data.images.astype(np.float32) / 255
+    correct = (backend.layer_outputs(net, X)["dense3"].argmax(axis=1) == data.labels).sum()
+    accuracy = backend.evaluate_accuracy(net, backend.batches(data, BatchIndices(70, 32)))
+    assert accuracy == correct / 70
+
+
+def test_the_torch_evaluator_takes_a_list_of_inputs():
+    import torch
+
+    class Sum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, X):
+            return self.scale * (X[0] + X[1])
+
+    batch = ([torch.eye(4), torch.zeros(4, 4)], torch.tensor([0, 1, 2, 0]))
+    assert load_backend("torch").evaluate_accuracy(Sum(), [batch]) == 0.75
+
+
+def test_the_torch_evaluator_leaves_no_gradients_and_sets_eval_mode():
+    import torch
+
+    backend = load_backend("torch")
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(784, 10)).train()
+    backend.evaluate_accuracy(net, backend.batches(random_split(20, (1, 28, 28))))
+    assert not net.training
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_same_start_trains_to_the_same_curves_everywhere(small_data):
+    architecture = lenet(activation="tanh")
+    parameters = random_parameters(architecture, seed=1)
+    curves = []
+    for name in BACKENDS:
+        backend = load_backend(name)
+        net = backend.LeNet(architecture, device="cpu")
+        backend.set_parameters(net, {name: value / 3 for name, value in parameters.items()})
+        recorder = backend.train(net, small_data.train, small_data.test, 2, lr=0.1, batch_size=32, seed=7)
+        curves.append(recorder.points)
+    for other in curves[1:]:
+        assert [point.epoch for point in other] == [point.epoch for point in curves[0]]
+        for point, expected in zip(other, curves[0], strict=True):
+            assert point.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
+            assert point.train_acc == pytest.approx(expected.train_acc, abs=1e-6)
+            assert point.test_acc == expected.test_acc
+
+
+def test_training_reports_five_times_per_epoch_and_closes_with_two_lines(backend, small_data, capsys):
+    net = backend.LeNet(LENET5, device="cpu")
+    recorder = backend.train(net, small_data.train, small_data.test, 2, batch_size=16, recorder=Recorder())
+    # 200 examples are 13 batches of 16 at most.
+    assert [round(13 * point.epoch) for point in recorder.points] == [2, 5, 7, 10, 13, 15, 18, 20, 23, 26]
+    assert [point.test_acc is not None for point in recorder.points] == [False, False, False, False, True] * 2
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("loss 2.")
+    assert second.endswith(" examples/sec on cpu")
+
+
+def test_the_averages_weigh_the_short_last_batch_by_its_size(backend):
+    """With a learning rate of nearly nothing, the epoch's mean is that of all examples in one batch."""
+    data = random_split(50, (1, 28, 28))
+    means = []
+    for batch_size in (32, 50):
+        net = backend.LeNet(LENET5, seed=1, device="cpu")
+        means.append(backend.train(net, data, data, 1, lr=1e-9, batch_size=batch_size).points[-1])
+    assert means[0].train_loss == pytest.approx(means[1].train_loss, rel=1e-5)
+    assert means[0].train_acc == pytest.approx(means[1].train_acc)
+
+
+def test_aliases_stand_for_the_canonical_names():
+    assert {alias: canonical_name(alias) for alias in ALIASES} == {
+        "pytorch": "torch",
+        "keras": "tensorflow",
+        "gluon": "mxnet",
+    }
+
+
+def test_an_unknown_backend_is_answered_with_the_known_ones():
+    with pytest.raises(UserError, match=r"'jax', expected one of torch, tensorflow, mxnet, pytorch, keras, gluon"):
+        load_backend("jax")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_missing_framework_is_answered_with_its_extra(name, monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=rf'needs {BACKENDS[name]}: pip install "lenet-multi\[{name}\]"'):
+        load_backend(name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "chosen"),
+    [
+        ("auto", ["cpu"], "cpu"),
+        ("auto", ["gpu:0", "gpu:1", "cpu"], "gpu:0"),
+        ("cpu", ["gpu:0", "cpu"], "cpu"),
+        ("gpu", ["gpu:0", "gpu:1", "cpu"], "gpu:0"),
+        ("gpu:1", ["gpu:0", "gpu:1", "cpu"], "gpu:1"),
+    ],
+)
+def test_a_device_is_chosen_among_what_the_framework_sees(asked, available, chosen):
+    assert choose_device(asked, available, "Framework") == chosen
+
+
+@pytest.mark.parametrize("asked", ["gpu:7", "tpu", "gpu:", "cpu:0"])
+def test_a_device_that_is_not_there_is_refused(backend, asked):
+    with pytest.raises(UserError, match=f"device '{asked}', expected .*cpu"):
+        backend.LeNet(LENET5, device=asked)

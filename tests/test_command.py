@@ -1,0 +1,403 @@
+"""The commands, in this process: what they print, what they leave, what they refuse."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import safetensors
+from conftest import blobs, write_folder
+
+from lenet_multi import __main__, evaluate, shapes, train
+from lenet_multi.architecture import PRESETS, lenet
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.data import load_dataset, published
+from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.run import load_checkpoint
+from lenet_multi.weights import load_weights, save_weights
+
+CLOSING = re.compile(
+    r"loss \d+\.\d{3}, train acc [01]\.\d{3}, test acc [01]\.\d{3}\n\d+\.\d examples/sec on cpu\n\Z"
+)
+QUICK = ("--epochs", "2", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
+
+
+@pytest.fixture
+def quick(small_folder):
+    """Arguments of a run that takes a moment."""
+    return ["--dataset", str(small_folder), *QUICK]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_run_prints_two_lines_and_leaves_its_files(name, quick, small_folder, tmp_path, capsys):
+    out = tmp_path / "new" / "run"
+    assert train.main(["--backend", name, *quick, "--seed", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert CLOSING.fullmatch(printed.out)
+    assert printed.err == ""  # not a terminal: no progress bar
+    assert sorted(path.name for path in out.iterdir()) == [
+        "curves.png",
+        "history.csv",
+        "model.safetensors",
+        "summary.json",
+    ]
+
+    summary = json.loads((out / "summary.json").read_text())
+    expected = {
+        "backend": name,
+        "framework": BACKENDS[name],
+        "dataset": str(small_folder),
+        "num_train": 200,
+        "num_test": 50,
+        "parameters": 61_706,
+        "epochs": 2,
+        "batch_size": 32,
+        "lr": 0.2,
+        "seed": 3,
+        "device": "cpu",
+    }
+    assert {key: summary[key] for key in expected} == expected
+    assert summary["architecture"] == lenet(activation="tanh").to_dict()
+    assert summary["framework_version"] == load_backend(name).VERSION
+    assert 0 < summary["examples_per_sec"]
+    assert 400 / summary["examples_per_sec"] <= summary["wall_seconds"] + 0.01
+    assert summary["startup_seconds"] > 0
+    assert summary["peak_rss_mb"] > 50
+    loss, train_acc, test_acc = (float(number) for number in re.findall(r"\d\.\d{3}", printed.out.splitlines()[0]))
+    assert (summary["loss"], summary["train_acc"], summary["test_acc"]) == (
+        pytest.approx(loss, abs=6e-4),
+        pytest.approx(train_acc, abs=6e-4),
+        pytest.approx(test_acc, abs=6e-4),
+    )
+
+    with (out / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "train_loss", "train_acc", "test_acc"]
+    assert len(rows) == 10
+    assert float(rows[-1]["epoch"]) == 2
+    assert float(rows[-1]["train_loss"]) == summary["loss"]
+    assert [row["test_acc"] != "" for row in rows] == [False, False, False, False, True] * 2
+
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    with safetensors.safe_open(out / "model.safetensors", framework="numpy") as file:
+        assert {n: file.get_tensor(n).shape for n in file.keys()} == PRESETS["lenet5"].parameter_shapes  # noqa: SIM118
+        assert json.loads(file.metadata()["run"])["settings"]["lr"] == 0.2
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_run_that_went_on_equals_one_that_never_stopped(name, quick, tmp_path):
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    assert train.main(["--backend", name, *quick, "--epochs", "4", "--out", str(once)]) == 0
+    assert train.main(["--backend", name, *quick, "--epochs", "1", "--out", str(twice)]) == 0
+    assert train.main(["--resume", "--epochs", "4", "--out", str(twice)]) == 0
+    (whole, parameters), (resumed, resumed_parameters) = load_checkpoint(once), load_checkpoint(twice)
+    assert [point.epoch for point in resumed.points] == [point.epoch for point in whole.points]
+    assert resumed.points == whole.points
+    for parameter, value in parameters.items():
+        np.testing.assert_array_equal(resumed_parameters[parameter], value)
+
+
+def test_a_run_begun_in_one_framework_goes_on_in_another(quick, tmp_path, capsys):
+    alone, relay = tmp_path / "alone", tmp_path / "relay"
+    assert train.main(["--backend", "torch", *quick, "--epochs", "3", "--out", str(alone)]) == 0
+    assert train.main(["--backend", "torch", *quick, "--epochs", "1", "--out", str(relay)]) == 0
+    for epochs, backend in (("2", "tensorflow"), ("3", "mxnet")):
+        assert train.main(["--resume", "--out", str(relay), "--epochs", epochs, "--backend", backend]) == 0
+    summary = json.loads((relay / "summary.json").read_text())
+    assert summary["backend"] == "mxnet"
+    assert [(leg["backend"], leg["first_epoch"], leg["epochs_done"]) for leg in summary["legs"]] == [
+        ("torch", 0, 1),
+        ("tensorflow", 1, 2),
+        ("mxnet", 2, 3),
+    ]
+    _, expected = load_checkpoint(alone)
+    _, parameters = load_checkpoint(relay)
+    for name, value in expected.items():
+        np.testing.assert_allclose(parameters[name], value, atol=1e-4)
+
+
+def test_going_on_with_a_finished_run_repeats_its_closing_lines(quick, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--out", str(out)]) == 0
+    first = capsys.readouterr().out
+    (out / "summary.json").unlink()  # as if killed just before the end
+    assert train.main(["--resume", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == first
+    assert (out / "summary.json").exists()
+
+
+def test_weights_given_are_where_training_starts(quick, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train.main([*quick, "--epochs", "1", "--out", str(first)]) == 0
+    start = ["--weights", str(first / "model.safetensors"), "--lr", "1e-30"]
+    assert train.main(["--backend", "mxnet", *quick, *start, "--out", str(second)]) == 0
+    for name, value in load_checkpoint(first)[1].items():
+        np.testing.assert_array_equal(load_checkpoint(second)[1][name], value)
+
+
+def test_weights_bring_their_own_architecture_when_no_network_option_is_given(small_folder, tmp_path, capsys):
+    out, again = tmp_path / "run", tmp_path / "again"
+    data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
+    assert train.main([*data, "--conv-channels", "4", "--dense-units", "20", "--out", str(out)]) == 0
+    weights = ["--weights", str(out / "model.safetensors")]
+    assert train.main([*data, *weights, "--out", str(again)]) == 0
+    assert load_checkpoint(again)[0].architecture == lenet(conv_channels=(4,), dense_units=(20,))
+    assert evaluate.main(weights) == 0
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_evaluator_alone_repeats_a_runs_test_accuracy(name, quick, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--out", str(out)]) == 0
+    closing = capsys.readouterr().out
+    assert evaluate.main(["--backend", name, "--weights", str(out / "model.safetensors")]) == 0
+    printed = capsys.readouterr().out
+    assert re.fullmatch(r"test acc [01]\.\d{3}\n", printed)
+    assert printed.strip() in closing
+
+
+def test_the_shape_table_agrees_for_all_backends(capsys):
+    assert shapes.main(["--backend", "all", "--conv-channels", "4,8,12", "--paddings", "2", "--pooling", "max"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split()[::2] == ["layer", "(NCHW)", "(NCHW)", "(NHWC)", "(NCHW)"] or "tensorflow (NHWC)" in rows[0]
+    assert "(1, 28, 28, 4)" in rows[1]
+    assert rows[-1] == "all agree"
+
+
+def test_the_shape_table_shows_where_a_backend_differs(capsys, monkeypatch):
+    measured = shapes.measured_shapes
+
+    def wrong(name, architecture):
+        layout, found = measured(name, architecture)
+        return layout, found | ({"pool2": (1, 16, 6, 6)} if name == "mxnet" else {})
+
+    monkeypatch.setattr(shapes, "measured_shapes", wrong)
+    assert shapes.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "differs: pool2 in mxnet"
+
+
+def test_the_shape_table_says_which_framework_is_not_installed(capsys, monkeypatch):
+    monkeypatch.setattr(shapes, "installed_backends", lambda: ("torch",))
+    assert shapes.main([]) == 0
+    assert "not installed" in capsys.readouterr().out
+
+
+def test_a_data_set_that_was_drawn_is_said_to_be_in_the_summary(tmp_path, monkeypatch, empty_cache, capsys):
+    """`auto` without Fashion-MNIST: the fallback is named in every output."""
+    small = published.Published("Fashion-MNIST", (), published.FASHION_MNIST.digests, ())
+    monkeypatch.setitem(published.PUBLISHED, "fashion-mnist", small)
+    draw = load_dataset.__globals__["synthetic"].generate
+    monkeypatch.setattr(load_dataset.__globals__["synthetic"], "generate", lambda: draw(400, 100))
+    out = tmp_path / "run"
+    assert train.main(["--epochs", "1", "--out", str(out)]) == 0
+    assert json.loads((out / "summary.json").read_text())["dataset"] == "synthetic"
+    assert load_checkpoint(out)[0].settings.dataset == "synthetic"
+    assert "NOT Fashion-MNIST's" in capsys.readouterr().err
+
+
+def test_every_command_is_there_under_the_one_name(capsys):
+    assert __main__.main(["shapes", "--backend", "torch"]) == 0
+    assert __main__.main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("train", "evaluate", "shapes"))
+
+
+# Bad input: status 2, one line that begins with `error: `, nothing printed besides, nothing left behind.
+
+
+def refused(main, arguments, capsys) -> str:
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--backend", "jax"], "backend 'jax', expected one of torch, tensorflow, mxnet, pytorch, keras, gluon"),
+        (["--epochs", "0"], "--epochs: '0', expected a whole number of at least 1"),
+        (["--epochs", "ten"], "--epochs: 'ten', expected a whole number"),
+        (["--epochs", "1.5"], "--epochs: '1.5', expected a whole number"),
+        (["--batch-size", "-256"], "--batch-size: '-256', expected a whole number of at least 1"),
+        (["--batch-size", "201"], "--batch-size 201, expected at most the 200 training examples"),
+        (["--lr", "0"], "--lr: '0', expected a number above 0"),
+        (["--lr", "nan"], "--lr: 'nan', expected a number above 0"),
+        (["--lr", "inf"], "--lr: 'inf', expected a number above 0"),
+        (["--lr", "fast"], "--lr: 'fast', expected a number above 0"),
+        (["--seed", "-1"], "--seed: '-1', expected a whole number from 0"),
+        (["--device", "gpu:99"], "device 'gpu:99', expected one that PyTorch sees here"),
+        (["--device", "toaster"], "device 'toaster', expected auto, cpu, gpu"),
+        (["--dataset", "nowhere"], "dataset 'nowhere': expected one of auto, fashion-mnist"),
+        (["--kernel-sizes", "40"], "layer conv1: a 40 x 40 window is larger than its padded input"),
+        (["--conv-channels", "6,0"], "layer conv2: channels 0"),
+        (["--conv-channels", "six"], "--conv-channels: 'six', expected whole numbers"),
+        (["--activation", "swish"], "--activation"),
+        (["--weights", "nowhere.safetensors"], "weights file 'nowhere.safetensors' is not there"),
+        (["--resume"], "--resume without --out"),
+        (["--colour", "red"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments, told, small_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = [] if "--resume" in arguments else ["--out", "runs/new"]
+    line = refused(train.main, ["--dataset", str(small_folder), "--batch-size", "32", *out, *arguments], capsys)
+    assert told in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "mxnet"])
+def test_a_device_that_is_not_there_is_refused_in_every_framework(name, small_folder, capsys):
+    arguments = ["--backend", name, "--device", "gpu:99", "--dataset", str(small_folder), "--batch-size", "32"]
+    assert "sees here (" in refused(train.main, arguments, capsys)
+
+
+def test_images_of_another_size_than_the_networks_are_refused(tmp_path, capsys):
+    folder = write_folder(tmp_path / "data", size=32)
+    assert "images of 1 x 32 x 32, expected 1 x 28 x 28" in refused(train.main, ["--dataset", str(folder)], capsys)
+
+
+def test_a_dataset_folder_that_lacks_a_file_is_refused(tmp_path, capsys):
+    folder = write_folder(tmp_path / "data")
+    (folder / FILE_NAMES["test labels"]).unlink()
+    assert "lacks t10k-labels-idx1-ubyte" in refused(train.main, ["--dataset", str(folder)], capsys)
+
+
+def test_weights_that_are_no_safetensors_are_refused(tmp_path, capsys):
+    (tmp_path / "model.safetensors").write_bytes(b"something else altogether")
+    line = refused(evaluate.main, ["--weights", str(tmp_path / "model.safetensors")], capsys)
+    assert "is not safetensors or is cut short" in line
+
+
+def test_weights_that_are_cut_short_are_refused(quick, tmp_path, capsys):
+    assert train.main([*quick, "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    content = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(content[: len(content) // 2])
+    line = refused(train.main, [*quick, "--weights", str(tmp_path / "short.safetensors")], capsys)
+    assert "is not safetensors or is cut short" in line
+
+
+def parameters_like(architecture, **changed):
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in architecture.parameter_shapes.items()}
+    return arrays | changed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        (parameters_like(lenet(dense_units=(100, 84))), "dense1.weight has shape (100, 400), expected (120, 400)"),
+        (parameters_like(lenet(dense_units=(120,))), "dense2.weight has shape (10, 120), expected (84, 120)"),
+        (parameters_like(lenet(), extra=np.zeros(1, np.float32)), "has extra besides"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused_by_the_first_that_differs(parameters, told, tmp_path, capsys):
+    save_weights(tmp_path / "other.safetensors", parameters, {})
+    assert told in refused(evaluate.main, ["--weights", str(tmp_path / "other.safetensors")], capsys)
+
+
+def test_weights_of_another_type_or_not_finite_are_refused(tmp_path, capsys):
+    import safetensors.numpy
+
+    path = tmp_path / "wrong.safetensors"
+    doubles = {name: value.astype(np.float64) for name, value in parameters_like(lenet()).items()}
+    safetensors.numpy.save_file(doubles, path)
+    assert "conv1.weight is float64, expected float32" in refused(evaluate.main, ["--weights", str(path)], capsys)
+    save_weights(path, parameters_like(lenet(), **{"conv1.bias": np.full(6, np.nan, np.float32)}), {})
+    assert "conv1.bias holds numbers that are not finite" in refused(evaluate.main, ["--weights", str(path)], capsys)
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(quick, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")]
+    assert train.main([*quick, *out]) == 0
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    assert "holds a run already" in refused(train.main, [*quick, *out], capsys)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused(quick, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot be made" in refused(train.main, [*quick, "--out", str(tmp_path / "file" / "run")], capsys)
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(quick, tmp_path, capsys):
+    """A folder in the temporary file's place: nobody can write the checkpoint then, not even root."""
+    (tmp_path / "run" / ".model.safetensors.part").mkdir(parents=True)
+    line = refused(train.main, [*quick, "--out", str(tmp_path / "run")], capsys)
+    assert "model.safetensors: cannot be written" in line
+
+
+def test_nothing_to_resume_is_refused(tmp_path, capsys):
+    line = refused(train.main, ["--resume", "--out", str(tmp_path)], capsys)
+    assert "holds no model.safetensors, expected a run to go on with" in line
+
+
+def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
+    save_weights(tmp_path / "model.safetensors", parameters_like(lenet()), {})
+    assert "tells of no run" in refused(train.main, ["--resume", "--out", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (["--lr", "0.3"], "--lr 0.3, expected 0.2 as in the run"),
+        (["--batch-size", "64"], "--batch-size 64, expected 32"),
+        (["--seed", "1"], "--seed 1, expected 0"),
+        (["--epochs", "1"], "--epochs 1, expected at least 2"),
+        (["--pooling", "max"], "other network options"),
+        (["--weights", "other.safetensors"], "--resume and --weights together"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(changed, told, quick, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")]
+    assert train.main([*quick, *out]) == 0
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    capsys.readouterr()
+    assert told in refused(train.main, ["--resume", *out, *changed], capsys)
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path, capsys):
+    folder, out = write_folder(tmp_path / "data"), ["--out", str(tmp_path / "run")]
+    assert train.main(["--dataset", str(folder), *QUICK, *out]) == 0
+    capsys.readouterr()
+    images, _ = blobs(200, seed=9)
+    (folder / FILE_NAMES["train images"]).write_bytes(to_idx(images))
+    assert "is not the data of the run" in refused(train.main, ["--resume", "--epochs", "3", *out], capsys)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    name, small_folder, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    data = ["--backend", name, "--dataset", str(small_folder), "--batch-size", "32", "--out", str(out)]
+    assert train.main([*data, "--activation", "relu", "--lr", "1e20"]) == 2
+    printed = capsys.readouterr()
+    assert re.match(r"error: (train loss|weights) .*finite.* take a smaller --lr; .* after epoch 0 of 10\n", printed.err)
+    assert len(printed.err.splitlines()) == 1
+    _, parameters = load_checkpoint(out)
+    assert all(np.isfinite(value).all() for value in parameters.values())
+
+
+def test_debug_shows_the_trace(monkeypatch):
+    from lenet_multi.errors import UserError
+
+    monkeypatch.setenv("LENET_MULTI_DEBUG", "1")
+    with pytest.raises(UserError):
+        train.main(["--backend", "jax"])
+
+
+def test_metadata_that_is_not_ours_does_not_hinder_loading(tmp_path):
+    import safetensors.numpy
+
+    path = tmp_path / "others.safetensors"
+    safetensors.numpy.save_file({"x": np.zeros(2, np.float32)}, path, metadata={"format": "pt", "run": "{"})
+    parameters, metadata = load_weights(path)
+    assert list(parameters) == ["x"]
+    assert metadata == {}

@@ -1,0 +1,173 @@
+"""The downloader's real code, against a server on this machine that behaves well or badly."""
+
+import gzip
+import hashlib
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from conftest import write_folder
+
+from lenet_multi.data import load_dataset, published
+from lenet_multi.data.idx import FILE_NAMES
+
+
+class Mirror:
+    """A local mirror. `behaviour` is what it does with each request; `requests` are the paths asked for."""
+
+    def __init__(self, payloads: dict[str, bytes]) -> None:
+        mirror = self
+        self.behaviour = "good"
+        self.requests: list[str] = []
+        self.release = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.path.rpartition("/")[2].removesuffix(".gz")
+                mirror.requests.append(name)
+                body = gzip.compress(payloads[name])
+                if mirror.behaviour == "missing":
+                    self.send_error(404)
+                    return
+                if mirror.behaviour == "corrupt":
+                    body = gzip.compress(payloads[name][:-1] + b"?")
+                if mirror.behaviour == "not gzip":
+                    body = b"<html>busy, come back later</html>"
+                if mirror.behaviour == "unpacked on the way":
+                    body = payloads[name]
+                truncated = mirror.behaviour in ("truncated", "stalled")
+                self.send_response(200)
+                if mirror.behaviour != "truncated, no length":
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2] if truncated or "no length" in mirror.behaviour else body)
+                self.wfile.flush()
+                if mirror.behaviour == "stalled":
+                    mirror.release.wait(30)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.release.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def payloads(tmp_path):
+    folder = write_folder(tmp_path / "original", num_train=200, num_test=20)
+    return {name: (folder / name).read_bytes() for name in FILE_NAMES.values()}
+
+
+@pytest.fixture
+def mirrors(payloads, monkeypatch, empty_cache):
+    """Two local mirrors of a small data set that goes by Fashion-MNIST's name."""
+    mirrors = [Mirror(payloads), Mirror(payloads)]
+    digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in payloads.items()}
+    urls = tuple(mirror.url for mirror in mirrors)
+    small = published.Published("Fashion-MNIST", urls, digests, published.FASHION_MNIST.class_names)
+    monkeypatch.setitem(published.PUBLISHED, "fashion-mnist", small)
+    monkeypatch.setattr(published, "STALL_TIMEOUT", 0.3)
+    yield mirrors
+    for mirror in mirrors:
+        mirror.close()
+
+
+def files_under(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_download_is_kept_whole_and_read_from_disk_the_next_time(mirrors, empty_cache, payloads):
+    first, again = load_dataset("fashion-mnist"), load_dataset("fashion-mnist")
+    assert len(first.train) == len(again.train) == 200
+    assert mirrors[0].requests == list(FILE_NAMES.values())
+    assert mirrors[1].requests == []
+    assert files_under(empty_cache) == sorted(payloads)
+
+
+def test_a_download_goes_into_the_given_folder(mirrors, tmp_path, empty_cache, payloads):
+    load_dataset("fashion-mnist", tmp_path / "mine")
+    assert files_under(tmp_path / "mine" / "fashion-mnist") == sorted(payloads)
+    assert not empty_cache.exists()
+
+
+def test_a_mirror_that_unpacks_on_the_way_will_do(mirrors):
+    mirrors[0].behaviour = "unpacked on the way"
+    assert len(load_dataset("fashion-mnist").train) == 200
+    assert mirrors[1].requests == []
+
+
+BAD = {
+    "missing": "HTTP 404",
+    "corrupt": "content has SHA-256",
+    "not gzip": "content has SHA-256",
+    "truncated": "broke off in the middle",
+    "truncated, no length": "damaged or cut short",
+    "stalled": "stalled for 0.3 s",
+}
+
+
+@pytest.mark.parametrize("behaviour", BAD)
+def test_a_bad_mirror_is_left_for_the_next(mirrors, behaviour, empty_cache, payloads):
+    mirrors[0].behaviour = behaviour
+    assert len(load_dataset("fashion-mnist").train) == 200
+    assert len(mirrors[0].requests) == 1
+    assert mirrors[1].requests == list(FILE_NAMES.values())
+    assert files_under(empty_cache) == sorted(payloads)
+
+
+@pytest.mark.parametrize("behaviour", BAD)
+def test_when_no_mirror_delivers_each_ones_reason_is_told_and_nothing_left(mirrors, behaviour, empty_cache):
+    mirrors[0].behaviour, mirrors[1].behaviour = behaviour, "missing"
+    with pytest.raises(published.DownloadError) as raised:
+        load_dataset("fashion-mnist")
+    message = str(raised.value)
+    assert f"{mirrors[0].url}: " in message
+    assert BAD[behaviour] in message
+    assert f"{mirrors[1].url}: HTTP 404" in message
+    assert f"into {empty_cache / 'fashion-mnist'}" in message
+    assert files_under(empty_cache) == []
+
+
+def test_a_mirror_that_refuses_is_said_to_be_out_of_reach(mirrors, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        small = published.PUBLISHED["fashion-mnist"]
+        alone = published.Published(small.title, (url,), small.digests, small.class_names)
+        monkeypatch.setitem(published.PUBLISHED, "fashion-mnist", alone)
+        with pytest.raises(published.DownloadError, match=f"{url}: cannot be reached"):
+            load_dataset("fashion-mnist")
+
+
+def test_an_interrupted_download_leaves_no_part_and_goes_on_with_what_is_whole(mirrors, monkeypatch, empty_cache):
+    """Ctrl-C in the third file: the first two stay, and the next run asks for the others alone."""
+    check = published._digest_problem
+    calls = []
+
+    def interrupted(payload, expected):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return check(payload, expected)
+
+    monkeypatch.setattr(published, "_digest_problem", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset("fashion-mnist")
+    first, second, *others = FILE_NAMES.values()
+    assert files_under(empty_cache) == sorted([first, second])
+    mirrors[0].requests.clear()
+    assert len(load_dataset("fashion-mnist").train) == 200
+    assert mirrors[0].requests == others
+
+
+def test_a_folder_that_cannot_be_written_is_named(mirrors, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(published.DownloadError, match=r"cannot be written"):
+        load_dataset("fashion-mnist", tmp_path / "file")
