@@ -89,11 +89,13 @@ class Recorder:
             from lenet_multi.curves import animation  # matplotlib comes with it, so not before it is needed
 
             self._show = animation(num_epochs)
-        # disable=None: a bar only where standard error is a terminal.
+        # disable=None: a bar only where standard error is a terminal. There are few reports, so each one redraws it.
         self._bar = tqdm(
             total=num_epochs,
             initial=self.first_epoch,
             disable=None,
+            mininterval=0,
+            miniters=0,
             leave=False,
             file=sys.stderr,
             bar_format="{desc}{bar}| epoch {n:.1f} of {total}, {elapsed} so far, {remaining} to go{postfix}",

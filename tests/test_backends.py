@@ -38,7 +38,7 @@ def random_parameters(architecture: Architecture, seed: int = 0) -> dict[str, np
 @st.composite
 def architectures(draw) -> Architecture:
     """Any valid description of a small network."""
-    channels, height, width = shape = draw(st.tuples(st.integers(1, 3), st.integers(4, 14), st.integers(4, 14)))
+    _, height, width = shape = draw(st.tuples(st.integers(1, 3), st.integers(4, 14), st.integers(4, 14)))
     activation = st.sampled_from([None, "sigmoid", "tanh", "relu"])
     layers: list = []
     for _ in range(draw(st.integers(0, 4))):

@@ -17,9 +17,7 @@ from lenet_multi.data.idx import FILE_NAMES, to_idx
 from lenet_multi.run import load_checkpoint
 from lenet_multi.weights import load_weights, save_weights
 
-CLOSING = re.compile(
-    r"loss \d+\.\d{3}, train acc [01]\.\d{3}, test acc [01]\.\d{3}\n\d+\.\d examples/sec on cpu\n\Z"
-)
+CLOSING = re.compile(r"loss \d+\.\d{3}, train acc [01]\.\d{3}, test acc [01]\.\d{3}\n\d+\.\d examples/sec on cpu\n\Z")
 QUICK = ("--epochs", "2", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
 
 
@@ -60,7 +58,7 @@ def test_a_run_prints_two_lines_and_leaves_its_files(name, quick, small_folder, 
     assert {key: summary[key] for key in expected} == expected
     assert summary["architecture"] == lenet(activation="tanh").to_dict()
     assert summary["framework_version"] == load_backend(name).VERSION
-    assert 0 < summary["examples_per_sec"]
+    assert summary["examples_per_sec"] > 0
     assert 400 / summary["examples_per_sec"] <= summary["wall_seconds"] + 0.01
     assert summary["startup_seconds"] > 0
     assert summary["peak_rss_mb"] > 50
@@ -379,7 +377,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     data = ["--backend", name, "--dataset", str(small_folder), "--batch-size", "32", "--out", str(out)]
     assert train.main([*data, "--activation", "relu", "--lr", "1e20"]) == 2
     printed = capsys.readouterr()
-    assert re.match(r"error: (train loss|weights) .*finite.* take a smaller --lr; .* after epoch 0 of 10\n", printed.err)
+    assert re.match(
+        r"error: (train loss|weights) .*finite.* take a smaller --lr; .* after epoch 0 of 10\n", printed.err
+    )
     assert len(printed.err.splitlines()) == 1
     _, parameters = load_checkpoint(out)
     assert all(np.isfinite(value).all() for value in parameters.values())

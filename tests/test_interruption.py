@@ -1,0 +1,127 @@
+"""A run that is really killed, or interrupted at the keyboard, in a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_folder
+
+from lenet_multi.backends import BACKENDS
+from lenet_multi.run import CHECKPOINT, load_checkpoint
+
+EPOCHS = 6
+PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Enough examples that an epoch takes a good part of a second."""
+    return write_folder(tmp_path_factory.mktemp("data") / "many", num_train=4000, num_test=500)
+
+
+@pytest.fixture
+def start(folder):
+    """Starts training processes; none outlives its test."""
+    processes = []
+
+    def start(out: Path, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "lenet_multi.train", "--out", str(out), "--device", "cpu"]
+        if "--resume" not in arguments:
+            command += ["--dataset", str(folder), "--epochs", str(EPOCHS), "--batch-size", "64", "--lr", "0.1"]
+            command += ["--activation", "tanh"]
+        processes.append(
+            subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_epoch(process: subprocess.Popen, out: Path, epoch: int) -> None:
+    """Wait until the checkpoint holds at least `epoch` epochs; the file may be replaced at any moment."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        if (out / CHECKPOINT).exists() and load_checkpoint(out)[0].epochs_done >= epoch:
+            return
+        time.sleep(0.01)
+    process.kill()
+    pytest.fail(f"no epoch {epoch} within {PATIENCE} s: {process.communicate()}")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(name, start, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole, "--backend", name).wait(PATIENCE) == 0
+    process = start(killed, "--backend", name)
+    wait_for_epoch(process, killed, 2)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert not (killed / "summary.json").exists()
+    resumed = start(killed, "--resume")
+    _, errors = resumed.communicate(timeout=PATIENCE)
+    assert resumed.returncode == 0, errors
+
+    (expected_run, expected), (run, parameters) = load_checkpoint(whole), load_checkpoint(killed)
+    assert [leg.backend for leg in run.legs] == [name, name]
+    assert run.points == expected_run.points
+    for parameter, value in expected.items():
+        np.testing.assert_array_equal(parameters[parameter], value)
+    for file in ("history.csv", "curves.png"):
+        assert (killed / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_killed_before_the_first_epoch_is_done_a_run_can_go_on(start, tmp_path):
+    out = tmp_path / "run"
+    process = start(out)
+    wait_for_epoch(process, out, 0)
+    process.kill()
+    process.wait(PATIENCE)
+    resumed = start(out, "--resume")
+    _, errors = resumed.communicate(timeout=PATIENCE)
+    assert resumed.returncode == 0, errors
+    assert load_checkpoint(out)[0].epochs_done == EPOCHS
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_ctrl_c_keeps_the_last_whole_epoch_says_how_to_go_on_and_exits_130(name, start, tmp_path):
+    out = tmp_path / "run"
+    process = start(out, "--backend", name)
+    wait_for_epoch(process, out, 1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, errors
+    run, _ = load_checkpoint(out)
+    assert 1 <= run.epochs_done < EPOCHS
+    assert errors.splitlines() == [
+        f"interrupted: '{out}' keeps the run after epoch {run.epochs_done} of {EPOCHS}; "
+        f"go on with: python -m lenet_multi.train --resume --out {out}"
+    ]
+    assert output == ""
+    assert sorted(path.name for path in out.iterdir()) == [
+        "curves.png",
+        "history.csv",
+        "model.safetensors",
+        "summary.json",
+    ]
+
+
+def test_ctrl_c_while_the_framework_is_still_loading_is_one_line_too(start, tmp_path):
+    out = tmp_path / "run"
+    process = start(out)
+    maps = Path(f"/proc/{process.pid}/maps")
+    deadline = time.monotonic() + PATIENCE
+    while "libtorch" not in maps.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, errors
+    assert errors.startswith("interrupted")
+    assert len(errors.splitlines()) == 1
