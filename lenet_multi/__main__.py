@@ -12,6 +12,7 @@ from lenet_multi.errors import UserError
 COMMANDS = {
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
     "evaluate": "evaluate trained parameters on the test set",
+    "parity": "hold every backend against a float64 referee, from shapes to training runs",
     "shapes": "compare every layer's output shape across the frameworks",
 }
 

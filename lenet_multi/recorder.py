@@ -13,8 +13,6 @@ from tqdm import tqdm
 from lenet_multi.errors import UserError
 from lenet_multi.process import seconds_since_process_start
 
-REPORTS_PER_EPOCH = 5
-
 
 class DivergenceError(UserError):
     """The loss is no longer finite."""
@@ -31,12 +29,6 @@ class Point:
     train_loss: float
     train_acc: float
     test_acc: float | None = None
-
-
-def report_points(num_batches: int) -> frozenset[int]:
-    """The batches of an epoch (counted from 0) after which to report: five, evenly spaced, the last one included."""
-    reports = min(REPORTS_PER_EPOCH, num_batches)
-    return frozenset(num_batches * (k + 1) // reports - 1 for k in range(reports))
 
 
 class Timer:
@@ -63,6 +55,7 @@ class Recorder:
         points: the curves of those epochs.
         after_epoch: called when an epoch is evaluated and recorded: the place to keep a checkpoint.
         show: called with the points whenever one is new: the place to draw; the notebook's animation when None.
+        reports_per_epoch: how often the means are recorded, where an epoch has as many batches.
     """
 
     def __init__(
@@ -71,6 +64,7 @@ class Recorder:
         points: list[Point] | None = None,
         after_epoch: Callable[[], None] | None = None,
         show: Callable[[list[Point]], None] | None = None,
+        reports_per_epoch: int = 5,
     ) -> None:
         self.epochs_done = self.first_epoch = first_epoch
         self.points = list(points or [])
@@ -81,6 +75,7 @@ class Recorder:
         self._began = 0.0
         self.after_epoch = after_epoch
         self._show = show
+        self._reports_per_epoch = reports_per_epoch
         self._bar: tqdm | None = None
 
     def start(self, num_epochs: int, num_examples: int) -> None:
@@ -103,6 +98,11 @@ class Recorder:
         self._examples_per_epoch = num_examples
         self.startup_seconds = seconds_since_process_start()
         self._began = time.perf_counter()
+
+    def report_points(self, num_batches: int) -> frozenset[int]:
+        """The batches of an epoch (counted from 0) after which to report: evenly spaced, the last one included."""
+        reports = min(self._reports_per_epoch, num_batches)
+        return frozenset(num_batches * (k + 1) // reports - 1 for k in range(reports))
 
     def add(self, epoch: float, train_loss: float, train_acc: float) -> None:
         """Record the means over the examples of the epoch so far.

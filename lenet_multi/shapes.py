@@ -17,6 +17,7 @@ from lenet_multi.architecture import PRESETS, Architecture
 from lenet_multi.backends import BACKENDS, installed_backends, load_backend, require_installed
 from lenet_multi.cli import Parser, add_network_options, architecture_from, run_command
 from lenet_multi.errors import UserError
+from lenet_multi.layout import channels_first_shape
 
 DIFFER_STATUS = 1
 
@@ -38,11 +39,6 @@ def measured_shapes(backend_name: str, architecture: Architecture) -> tuple[str,
     return backend.LAYOUT, {name: output.shape for name, output in outputs.items()}
 
 
-def channels_first(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    """(N, H, W, C) as (N, C, H, W) where the layout is NHWC; other shapes as they are."""
-    return (shape[0], shape[3], *shape[1:3]) if layout == "NHWC" and len(shape) == 4 else shape
-
-
 def command(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     architecture = architecture_from(args) or PRESETS["lenet5"]
@@ -61,7 +57,7 @@ def command(argv: Sequence[str] | None = None) -> int:
             continue
         layout, shapes = measured_shapes(name, architecture)
         columns.append([f"{name} ({layout})", *(str(shapes.get(layer, "missing")) for layer in expected)])
-        wrong = [layer for layer in expected if channels_first(shapes.get(layer, ()), layout) != expected[layer]]
+        wrong = [layer for layer in expected if channels_first_shape(shapes.get(layer, ()), layout) != expected[layer]]
         differences += [f"{layer} in {name}" for layer in wrong]
     widths = [max(map(len, column)) for column in columns]
     for row in zip(*columns, strict=True):

@@ -12,8 +12,9 @@ from lenet_multi.backends import ALIASES, BACKENDS, canonical_name, load_backend
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.data import BatchIndices
 from lenet_multi.errors import UserError
+from lenet_multi.layout import channels_first_shape
 from lenet_multi.recorder import Recorder
-from lenet_multi.shapes import channels_first, measured_shapes
+from lenet_multi.shapes import measured_shapes
 
 LENET5 = PRESETS["lenet5"]
 UNUSUAL = Architecture(
@@ -59,7 +60,7 @@ def architectures(draw) -> Architecture:
 @pytest.mark.parametrize("architecture", [LENET5, PRESETS["lenet5-max"], UNUSUAL], ids=["lenet5", "max", "unusual"])
 def test_every_layers_output_shape_is_the_descriptions(name, architecture):
     layout, shapes = measured_shapes(name, architecture)
-    measured = {layer: channels_first(shape, layout)[1:] for layer, shape in shapes.items()}
+    measured = {layer: channels_first_shape(shape, layout)[1:] for layer, shape in shapes.items()}
     assert measured == architecture.output_shapes
 
 
@@ -75,7 +76,7 @@ def test_any_valid_description_gives_the_same_shapes_and_logits_everywhere(archi
         assert {n: p.shape for n, p in backend.get_parameters(net).items()} == architecture.parameter_shapes
         backend.set_parameters(net, parameters)
         outputs = backend.layer_outputs(net, X)
-        shapes = {layer: channels_first(output.shape, backend.LAYOUT)[1:] for layer, output in outputs.items()}
+        shapes = {layer: channels_first_shape(output.shape, backend.LAYOUT)[1:] for layer, output in outputs.items()}
         assert shapes == architecture.output_shapes
         logits.append(outputs[list(outputs)[-1]])
     np.testing.assert_allclose(logits[1], logits[0], atol=1e-4, rtol=1e-4)

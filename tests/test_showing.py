@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 
 from lenet_multi.curves import draw_curves
-from lenet_multi.recorder import DivergenceError, Point, Recorder, report_points
+from lenet_multi.recorder import DivergenceError, Point, Recorder
 
 POINTS = [Point(0.5, 2.0, 0.2), Point(1.0, 1.5, 0.4, 0.5), Point(1.5, 1.2, 0.5), Point(2.0, 1.0, 0.6, 0.7)]
 
 
 def test_reports_come_five_times_per_epoch_and_at_its_end():
-    assert sorted(report_points(235)) == [46, 93, 140, 187, 234]
-    assert sorted(report_points(3)) == [0, 1, 2]
-    assert max(report_points(7)) == 6
+    assert sorted(Recorder().report_points(235)) == [46, 93, 140, 187, 234]
+    assert sorted(Recorder().report_points(3)) == [0, 1, 2]
+    assert max(Recorder().report_points(7)) == 6
 
 
 @pytest.mark.parametrize("num_batches", range(1, 50))
 def test_the_last_batch_is_always_reported(num_batches):
-    reports = report_points(num_batches)
+    reports = Recorder().report_points(num_batches)
     assert max(reports) == num_batches - 1
     assert len(reports) == min(5, num_batches)
 

@@ -117,6 +117,13 @@ class Backend(Protocol):
         """Overwrite the parameters with canonical ones, checked beforehand (`lenet_multi.weights`)."""
         ...
 
+    def loss_and_gradients(self, net: Network, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        """The mean cross-entropy of a batch, and its gradients in the parameters' canonical form.
+
+        `X` is float32 (N, C, H, W), `y` int64 (N,).
+        """
+        ...
+
     def layer_outputs(self, net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
         """What each layer of the description gives, after its activation, in the framework's own layout.
 

@@ -11,7 +11,7 @@ from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.data import BatchIndices, Split
 from lenet_multi.process import available_cores
-from lenet_multi.recorder import Recorder, report_points
+from lenet_multi.recorder import Recorder
 
 # The one place that makes MXNet 1.9.1, the last release, run on a NumPy newer than it: it reads `numpy.bool`, which
 # NumPy 1.24 took away. And left alone, MXNet uses half of the cores; it reads the variable when it is imported.
@@ -111,7 +111,7 @@ def train(
     recorder.start(num_epochs, len(train_data))
     for epoch in range(recorder.first_epoch, num_epochs):
         indices = BatchIndices(len(train_data), batch_size, seed, epochs=[epoch])
-        report_at, loss_sum, num_correct, num_seen = report_points(len(indices)), 0.0, 0, 0
+        report_at, loss_sum, num_correct, num_seen = recorder.report_points(len(indices)), 0.0, 0, 0
         recorder.timer.start()
         for i, (X, y) in enumerate(batches(train_data, indices, device)):
             with autograd.record():
@@ -141,6 +141,17 @@ def get_parameters(net: nn.HybridBlock) -> dict[str, numpy.ndarray]:
 def set_parameters(net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray]) -> None:
     for name, parameter in net.collect_params().items():
         parameter.set_data(np.array(parameters[name.replace("_", ".")]))
+
+
+def loss_and_gradients(
+    net: nn.HybridBlock, X: numpy.ndarray, y: numpy.ndarray
+) -> tuple[float, dict[str, numpy.ndarray]]:
+    device = framework_device(device_of(net))
+    loss = gluon.loss.SoftmaxCrossEntropyLoss()
+    with autograd.record():
+        l = loss(net(np.array(X, ctx=device)), np.array(y, ctx=device)).mean()
+    l.backward()
+    return float(l), {name.replace("_", "."): value.grad().asnumpy() for name, value in net.collect_params().items()}
 
 
 def layer_outputs(net: nn.HybridSequential, X: numpy.ndarray) -> dict[str, numpy.ndarray]:

@@ -11,7 +11,7 @@ from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.backends.quiet import quiet_stderr
 from lenet_multi.data import BatchIndices, Split
-from lenet_multi.recorder import Recorder, report_points
+from lenet_multi.recorder import Recorder
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():  # what TensorFlow says all the same when it starts; an error here still raises
@@ -108,7 +108,7 @@ class TrainCallback(keras.callbacks.Callback):
         super().__init__()
         self.test_iter = test_iter
         self.num_batches = num_batches
-        self.report_at = report_points(num_batches)
+        self.report_at = recorder.report_points(num_batches)
         self.recorder = recorder
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -176,18 +176,22 @@ def canonical_axes(net: keras.Model, layer: layers.Layer) -> tuple[tuple[int, ..
     return layer.kernel.shape, (1, 0)
 
 
-def get_parameters(net: keras.Model) -> dict[str, np.ndarray]:
-    parameters = {}
+def canonical(net: keras.Model, arrays: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays in the order and layout of `net.weights` (kernel, bias, kernel, ...) as canonical ones by name."""
+    parameters, array_iter = {}, iter(arrays)
     for layer in net.layers:
         if layer.weights:
-            kernel, bias = layer.get_weights()
             shape, axes = canonical_axes(net, layer)
-            weight = kernel.reshape(shape).transpose(axes)
+            weight = next(array_iter).reshape(shape).transpose(axes)
             if isinstance(layer, layers.Dense):
                 weight = weight.reshape(layer.units, -1)
             parameters[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
-            parameters[f"{layer.name}.bias"] = bias
+            parameters[f"{layer.name}.bias"] = next(array_iter)
     return parameters
+
+
+def get_parameters(net: keras.Model) -> dict[str, np.ndarray]:
+    return canonical(net, net.get_weights())
 
 
 def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> None:
@@ -197,6 +201,15 @@ def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> No
             weight = parameters[f"{layer.name}.weight"].reshape([shape[axis] for axis in axes])
             kernel = weight.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
             layer.set_weights([kernel, parameters[f"{layer.name}.bias"]])
+
+
+def loss_and_gradients(net: keras.Model, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    device = framework_device(device_of(net))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.device(device), tf.GradientTape() as tape:
+        l = loss(y, net(X.transpose(0, 2, 3, 1), training=True))
+    gradients = tape.gradient(l, net.trainable_weights)
+    return float(l), canonical(net, [gradient.numpy() for gradient in gradients])
 
 
 def layer_outputs(net: keras.Model, X: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.data import BatchIndices, Split
-from lenet_multi.recorder import Recorder, report_points
+from lenet_multi.recorder import Recorder
 
 FRAMEWORK = "PyTorch"
 VERSION = torch.__version__
@@ -111,7 +111,7 @@ def train(
     recorder.start(num_epochs, len(train_data))
     for epoch in range(recorder.first_epoch, num_epochs):
         indices = BatchIndices(len(train_data), batch_size, seed, epochs=[epoch])
-        report_at, loss_sum, num_correct, num_seen = report_points(len(indices)), 0.0, 0, 0
+        report_at, loss_sum, num_correct, num_seen = recorder.report_points(len(indices)), 0.0, 0, 0
         net.train()
         recorder.timer.start()
         for i, (X, y) in enumerate(batches(train_data, indices, device)):
@@ -141,6 +141,16 @@ def get_parameters(net: nn.Module) -> dict[str, np.ndarray]:
 
 def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None:
     net.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
+
+
+def loss_and_gradients(net: nn.Module, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    device = next(net.parameters()).device
+    loss = nn.CrossEntropyLoss()
+    net.zero_grad()
+    l = loss(net(torch.from_numpy(X).to(device)), torch.from_numpy(y).to(device))
+    l.backward()
+    gradients = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
+    return l.item(), {name: np.array(value.cpu(), order="C") for name, value in gradients.items()}
 
 
 def layer_outputs(net: nn.Sequential, X: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,0 +1,420 @@
+"""The parity ladder: rung by rung, from shapes to whole training runs, each backend against the referee.
+
+Every rung measures one error for each backend and holds it against a tolerance. Whoever agrees with the referee
+agrees with the others, within twice the tolerance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_multi import referee
+from lenet_multi.architecture import Architecture
+from lenet_multi.data import BatchIndices, Dataset, Split
+from lenet_multi.layout import canonical_output, channels_first_shape
+from lenet_multi.recorder import Point, Recorder
+from lenet_multi.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend, Network
+
+NUM_STEPS = 100  # rung 8
+RELAY_STEPS = 10  # rung 11: steps per epoch
+LR, BATCH_SIZE = 0.9, 256  # the chapter's recipe
+RELATIVE_TIE = 1e-6  # two logits whose difference is below this, times the largest logit, tie in float32
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a rung found for one backend: an error for each part (layer, parameter, step, ...) and how it is judged."""
+
+    errors: dict[str, float]
+    tolerance: float
+
+    @property
+    def worst(self) -> str:
+        """The part with the largest error; of equals the first."""
+        return max(self.errors, key=lambda part: _number(self.errors[part]))
+
+    @property
+    def error(self) -> float:
+        return self.errors[self.worst]
+
+    @property
+    def passed(self) -> bool:
+        return _number(self.error) <= self.tolerance
+
+    @property
+    def first_failing(self) -> str | None:
+        """The first part, in the order of the network, whose error is above the tolerance."""
+        return next((part for part, error in self.errors.items() if _number(error) > self.tolerance), None)
+
+
+def _number(error: float) -> float:
+    """An error to compare by: what is no number is as wrong as can be."""
+    return math.inf if math.isnan(error) else error
+
+
+@dataclass
+class Ground:
+    """What the rungs stand on: the network, the data and the parameters, the same for all backends.
+
+    Args:
+        architecture: the network.
+        dataset: images of its input shape; at least one batch of each split.
+        device: where the backends compute.
+        seed: of the parameters.
+    """
+
+    architecture: Architecture
+    dataset: Dataset
+    device: str = "cpu"
+    seed: int = 0
+
+    @cached_property
+    def parameters(self) -> referee.Arrays:
+        """Float32 parameters with which every part of the network shows: biases, wide weights, varied predictions."""
+        rng = np.random.default_rng([self.seed, 1])
+        start = referee.xavier_uniform(self.architecture, self.seed)
+        parameters = {
+            name: value * 2 if name.endswith(".weight") else rng.uniform(-0.5, 0.5, value.shape).astype(np.float32)
+            for name, value in start.items()
+        }
+        # Logits whose mean is the same for all classes: else one class would win for every image.
+        logits = referee.forward(self.architecture, parameters, self.inputs)[self.last_layer]
+        parameters[f"{self.last_layer}.bias"] -= logits.mean(axis=0).astype(np.float32)
+        return parameters
+
+    @property
+    def last_layer(self) -> str:
+        return list(self.architecture.named_layers)[-1]
+
+    @cached_property
+    def batch(self) -> Split:
+        return self.dataset.train.subset(BATCH_SIZE)
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """The batch's images as every backend scales them, float32 (N, C, H, W)."""
+        return self.batch.images.astype(np.float32) / 255
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return self.batch.labels.astype(np.int64)
+
+    @cached_property
+    def outputs(self) -> referee.Arrays:
+        return referee.forward(self.architecture, self.parameters, self.inputs)
+
+    @cached_property
+    def loss_and_gradients(self) -> tuple[float, referee.Arrays]:
+        return referee.loss_and_gradients(self.architecture, self.parameters, self.inputs, self.labels)
+
+    @cached_property
+    def long_run(self) -> Split:
+        """Real examples for rung 8, the last batch a short one."""
+        return self.dataset.train.subset(NUM_STEPS * BATCH_SIZE - BATCH_SIZE // 2)
+
+    @cached_property
+    def long_run_losses(self) -> list[float]:
+        return self._train(self.long_run, epochs=1)
+
+    @cached_property
+    def relay_run(self) -> Split:
+        return self.dataset.train.subset(RELAY_STEPS * BATCH_SIZE)
+
+    @cached_property
+    def relay_losses(self) -> list[float]:
+        return self._train(self.relay_run, epochs=2)
+
+    def _train(self, data: Split, epochs: int) -> list[float]:
+        """The referee's loss at each step of the chapter's training, from the Xavier start."""
+        parameters: referee.Arrays = referee.xavier_uniform(self.architecture, self.seed)
+        losses = []
+        for i in BatchIndices(len(data), BATCH_SIZE, self.seed, range(epochs)):
+            X, y = data.images[i].astype(np.float32) / 255, data.labels[i].astype(np.int64)
+            loss, gradients = referee.loss_and_gradients(self.architecture, parameters, X, y)
+            parameters = referee.sgd_step(parameters, gradients, LR)
+            losses.append(loss)
+        return losses
+
+    @cached_property
+    def test_logits(self) -> np.ndarray:
+        images = self.dataset.test.images
+        chunks = (images[i].astype(np.float32) / 255 for i in BatchIndices(len(images), BATCH_SIZE))
+        return np.concatenate([referee.forward(self.architecture, self.parameters, X)[self.last_layer] for X in chunks])
+
+    def network(self, backend: Backend, parameters: Mapping[str, np.ndarray] | None = None) -> Network:
+        """A backend's network with these parameters; with its own initial ones when None."""
+        net = backend.LeNet(self.architecture, self.seed, self.device)
+        if parameters is not None:
+            backend.set_parameters(net, parameters)
+        return net
+
+
+Backends = Mapping[str, "Backend"]
+Rows = dict[str, Measurement]  # backend's name to what was found
+
+
+def output_shapes(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 1. The error of a layer is 1 where its output's shape is not the description's."""
+    expected = ground.architecture.output_shapes
+
+    def measure(backend: Backend) -> dict[str, float]:
+        outputs = backend.layer_outputs(ground.network(backend), ground.inputs)
+        shapes = {name: channels_first_shape(out.shape, backend.LAYOUT)[1:] for name, out in outputs.items()}
+        return {name: float(shapes.get(name) != shape) for name, shape in expected.items()}
+
+    return _each(backends, tolerance, measure)
+
+
+def parameter_shapes(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 2. The error of a parameter is 1 where it is missing, has another shape, or should not be there."""
+    expected = ground.architecture.parameter_shapes
+
+    def measure(backend: Backend) -> dict[str, float]:
+        found = {name: value.shape for name, value in backend.get_parameters(ground.network(backend)).items()}
+        return {name: float(found.get(name) != expected.get(name)) for name in [*expected, *(found - expected.keys())]}
+
+    return _each(backends, tolerance, measure)
+
+
+def initialisation(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 3. A weight's error is how far its variance lies from a uniform draw's, in standard errors of that draw.
+
+    It is infinite where a weight exceeds Xavier's bound, and a bias's is where it is not zero.
+    """
+
+    def deviation(name: str, value: np.ndarray) -> float:
+        if name.endswith(".bias"):
+            return math.inf if value.any() else 0.0
+        bound = referee.xavier_bound(value.shape)
+        if np.abs(value).max() > bound * (1 + 1e-6):
+            return math.inf
+        # The variance of a uniform draw within the bound is bound**2 / 3; estimated from n values it has, relative to
+        # itself, the standard error sqrt(0.8 / n).
+        return float(abs((value.astype(np.float64) ** 2).mean() / (bound**2 / 3) - 1) / math.sqrt(0.8 / value.size))
+
+    def measure(backend: Backend) -> dict[str, float]:
+        parameters = backend.get_parameters(ground.network(backend))
+        return {name: deviation(name, value) for name, value in parameters.items()}
+
+    return _each(backends, tolerance, measure)
+
+
+def layer_outputs(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 4. A layer's error is the largest absolute difference in its output."""
+
+    def measure(backend: Backend) -> dict[str, float]:
+        net = ground.network(backend, ground.parameters)
+        outputs = backend.layer_outputs(net, ground.inputs)
+        return {
+            name: _largest(canonical_output(ground.architecture, name, outputs[name], backend.LAYOUT) - expected)
+            for name, expected in ground.outputs.items()
+        }
+
+    return _each(backends, tolerance, measure)
+
+
+def loss(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 5. The relative error of a batch's mean cross-entropy."""
+    expected, _ = ground.loss_and_gradients
+
+    def measure(backend: Backend) -> dict[str, float]:
+        found, _ = backend.loss_and_gradients(ground.network(backend, ground.parameters), ground.inputs, ground.labels)
+        return {"loss": abs(found - expected) / expected}
+
+    return _each(backends, tolerance, measure)
+
+
+def gradients(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 6. A parameter's error is the largest difference in its gradient over that gradient's largest value."""
+    _, expected = ground.loss_and_gradients
+
+    def measure(backend: Backend) -> dict[str, float]:
+        _, found = backend.loss_and_gradients(ground.network(backend, ground.parameters), ground.inputs, ground.labels)
+        return {name: _relative(found[name], value) for name, value in expected.items()}
+
+    return _each(backends, tolerance, measure)
+
+
+def sgd_step(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 7. A parameter's error after one step of the backend's own loop, relative as on rung 6."""
+    expected = referee.sgd_step(ground.parameters, ground.loss_and_gradients[1], LR)
+
+    def measure(backend: Backend) -> dict[str, float]:
+        net = ground.network(backend, ground.parameters)
+        _train(backend, net, ground.batch, ground, epochs=1)
+        found = backend.get_parameters(net)
+        return {name: _relative(found[name], value) for name, value in expected.items()}
+
+    return _each(backends, tolerance, measure)
+
+
+def training(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 8. The absolute error of the loss at each step of the backend's own loop, from the same Xavier start."""
+
+    def measure(backend: Backend) -> dict[str, float]:
+        net = ground.network(backend, referee.xavier_uniform(ground.architecture, ground.seed))
+        losses = _train(backend, net, ground.long_run, ground, epochs=1)
+        return _by_step(losses, ground.long_run_losses)
+
+    return _each(backends, tolerance, measure)
+
+
+def evaluator(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 9. By how much the number of correct predictions on the whole test set differs, beyond what ties explain.
+
+    A tie is an example whose label's logit and the best other one are nearer than rounding in float32 can tell.
+    """
+    labels = ground.dataset.test.labels.astype(np.int64)
+    logits = ground.test_logits
+    of_label = logits[np.arange(len(labels)), labels]
+    others = logits.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    ties = int((np.abs(of_label - others.max(axis=1)) < RELATIVE_TIE * np.abs(logits).max()).sum())
+    expected = int((logits.argmax(axis=1) == labels).sum())
+
+    def measure(backend: Backend) -> dict[str, float]:
+        net = ground.network(backend, ground.parameters)
+        test_iter = backend.batches(ground.dataset.test, BatchIndices(len(labels), BATCH_SIZE), ground.device)
+        found = round(backend.evaluate_accuracy(net, test_iter) * len(labels))
+        return {"correct predictions": float(max(0, abs(found - expected) - ties))}
+
+    return _each(backends, tolerance, measure)
+
+
+def exchange(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 10. The largest absolute error of the logits with parameters that each backend saved and this one loaded."""
+    last = ground.last_layer
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.safetensors" for name in backends}
+        for name, backend in backends.items():
+            save_weights(files[name], backend.get_parameters(ground.network(backend, ground.parameters)), {})
+
+        def measure(backend: Backend) -> dict[str, float]:
+            errors = {}
+            for name, file in files.items():
+                loaded, _ = load_weights(file)
+                found = backend.layer_outputs(ground.network(backend, loaded), ground.inputs)[last]
+                errors[f"saved by {name}"] = _largest(found - ground.outputs[last])
+            return errors
+
+        return _each(backends, tolerance, measure)
+
+
+def relay(ground: Ground, backends: Backends, tolerance: float) -> Rows:
+    """Rung 11. The absolute error of the loss at each step of an epoch that goes on after one in each framework."""
+    start = referee.xavier_uniform(ground.architecture, ground.seed)
+    after: dict[str, tuple[referee.Arrays, list[Point]]] = {}
+    for name, backend in backends.items():
+        net, recorder = ground.network(backend, start), Recorder(reports_per_epoch=RELAY_STEPS)
+        _train(backend, net, ground.relay_run, ground, epochs=1, recorder=recorder)
+        after[name] = backend.get_parameters(net), recorder.points
+
+    def measure(backend: Backend) -> dict[str, float]:
+        errors = {}
+        for name, (parameters, points) in after.items():
+            recorder = Recorder(first_epoch=1, points=points, reports_per_epoch=RELAY_STEPS)
+            net = ground.network(backend, parameters)
+            losses = _train(backend, net, ground.relay_run, ground, epochs=2, recorder=recorder)
+            errors[f"after {name}"] = max(_by_step(losses, ground.relay_losses).values())
+        return errors
+
+    return _each(backends, tolerance, measure)
+
+
+def _train(
+    backend: Backend, net: Network, data: Split, ground: Ground, epochs: int, recorder: Recorder | None = None
+) -> list[float]:
+    """Train with the backend's own loop, unseen, and give the loss of every step."""
+    num_batches = len(BatchIndices(len(data), BATCH_SIZE))
+    recorder = recorder or Recorder(reports_per_epoch=num_batches)
+    test_data = ground.dataset.test.subset(BATCH_SIZE)
+    with contextlib.redirect_stdout(io.StringIO()):
+        backend.train(net, data, test_data, epochs, LR, BATCH_SIZE, ground.seed, recorder)
+    return list(_step_losses(recorder.points, num_batches, len(data)))
+
+
+def _step_losses(points: list[Point], num_batches: int, num_examples: int) -> Iterator[float]:
+    """The losses whose running means over each epoch the points are."""
+    before_sum, before_seen = 0.0, 0
+    for number, point in enumerate(points):
+        seen = min((number % num_batches + 1) * BATCH_SIZE, num_examples)
+        if number % num_batches == 0:
+            before_sum, before_seen = 0.0, 0
+        yield (point.train_loss * seen - before_sum) / (seen - before_seen)
+        before_sum, before_seen = point.train_loss * seen, seen
+
+
+def _by_step(found: list[float], expected: list[float]) -> dict[str, float]:
+    if len(found) != len(expected):
+        return {f"{len(found)} steps instead of {len(expected)}": math.inf}
+    pairs = enumerate(zip(found, expected, strict=True), start=1)
+    return {f"step {step}": abs(a - b) for step, (a, b) in pairs}
+
+
+def _each(backends: Backends, tolerance: float, measure: Callable[[Backend], dict[str, float]]) -> Rows:
+    return {name: Measurement(measure(backend), tolerance) for name, backend in backends.items()}
+
+
+def _largest(difference: np.ndarray) -> float:
+    return float(np.abs(difference).max())
+
+
+def _relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return _largest(found - expected) / (_largest(expected) or 1.0)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of the ladder; `reason` says why the tolerance is what it is."""
+
+    number: int
+    title: str
+    tolerance: float
+    reason: str
+    measure: Callable[[Ground, Backends, float], Rows]
+
+
+RUNGS = (
+    Rung(1, "output shapes", 0, "shapes are equal or they are not", output_shapes),
+    Rung(2, "parameter names and shapes", 0, "likewise", parameter_shapes),
+    Rung(3, "initialisation", 5, "standard errors: by chance, one draw in two million is further off", initialisation),
+    Rung(4, "layer outputs", 1e-5, "float32 rounds at 6e-8; a sum of 400 products at some 1e-6", layer_outputs),
+    Rung(5, "loss", 2e-6, "the mean of 256 float32 losses, each good to some 1e-7", loss),
+    Rung(6, "gradients", 1e-4, "sums over up to 200,704 products in float32", gradients),
+    Rung(7, "weights after one SGD step", 1e-5, "the gradients' error, small against the weights", sgd_step),
+    Rung(8, f"loss over {NUM_STEPS} steps", 1e-3, "rounding errors grow from step to step", training),
+    Rung(9, "correct predictions on the test set", 0, "counts are equal, but for ties in the logits", evaluator),
+    Rung(10, "logits with exchanged parameters", 1e-5, "as for the layers' outputs", exchange),
+    Rung(11, "loss in a relay", 1e-3, "as for the loss over many steps", relay),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found on a rung, by backend."""
+
+    rung: Rung
+    rows: Rows = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return all(measurement.passed for measurement in self.rows.values())
+
+
+def climb(ground: Ground, backends: Backends, rungs: tuple[Rung, ...] = RUNGS) -> Iterator[Result]:
+    """Climb the ladder and give each rung's result as it comes; a rung that fails does not end the climb."""
+    for rung in rungs:
+        yield Result(rung, rung.measure(ground, backends, rung.tolerance))

@@ -1,0 +1,195 @@
+"""The referee: the network in NumPy alone, float64, written plainly from the description.
+
+Slow and obvious. It imports no framework, so when a framework disagrees with it, one of them is wrong and it is easy
+to see what this one does. Its gradients are checked by finite differences in the tests. Images are (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Layer, Pool
+
+Arrays = dict[str, np.ndarray]
+
+
+def xavier_uniform(architecture: Architecture, seed: int = 0) -> Arrays:
+    """Initial parameters as every backend draws them: weights uniform within `xavier_bound`, biases zero; float32."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.uniform(-1, 1, shape).astype(np.float32) * np.float32(xavier_bound(shape))
+        if name.endswith(".weight")
+        else np.zeros(shape, np.float32)
+        for name, shape in architecture.parameter_shapes.items()
+    }
+
+
+def xavier_bound(shape: tuple[int, ...]) -> float:
+    """sqrt(6 / (fan_in + fan_out)) for a canonical weight; a fan is channels or units times the kernel's area.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    fan_out, fan_in = (size * int(np.prod(shape[2:])) for size in shape[:2])
+    return float(np.sqrt(6 / (fan_in + fan_out)))
+
+
+def forward(architecture: Architecture, parameters: Mapping[str, np.ndarray], X: np.ndarray) -> Arrays:
+    """Every layer's output, after its activation, by the layer's name.
+
+    Args:
+        architecture: the description.
+        parameters: canonical ones (`Architecture.parameter_shapes`), of any float type.
+        X: inputs (N, C, H, W), already scaled to [0, 1].
+
+    Returns:
+        Layer name to float64 array, (N, C, H, W) before flatten and (N, units) from there on.
+    """
+    outputs: Arrays = {}
+    x = X.astype(np.float64)
+    for name, layer in architecture.named_layers.items():
+        x = outputs[name] = layer_forward(name, layer, parameters, x)
+    return outputs
+
+
+def layer_forward(name: str, layer: Layer, parameters: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """One layer's output, after its activation."""
+    match layer:
+        case Conv(activation=activation):
+            weight, bias = weight_and_bias(name, parameters)
+            # out[n, o, h, w] = sum over c, i, j of windows[n, c, h, w, i, j] weight[o, c, i, j], plus the bias
+            out = np.einsum("nchwij,ocij->nohw", conv_windows(x, layer), weight, optimize=True)
+            return activate(activation, out + bias[:, None, None])
+        case Pool(kind="avg"):
+            return pool_windows(x, layer).mean(axis=(4, 5))
+        case Pool(kind="max"):
+            return pool_windows(x, layer).max(axis=(4, 5))
+        case Flatten():
+            return x.reshape(len(x), -1)
+        case Dense(activation=activation):
+            weight, bias = weight_and_bias(name, parameters)
+            return activate(activation, x @ weight.T + bias)
+    raise AssertionError(layer)
+
+
+def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
+    """The mean over the batch of -log softmax(logits)[y]; logits (N, classes), y (N,)."""
+    return float(-log_softmax(logits)[np.arange(len(y)), y].mean())
+
+
+def loss_and_gradients(
+    architecture: Architecture, parameters: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray
+) -> tuple[float, Arrays]:
+    """The batch's mean cross-entropy, and its gradient with respect to each parameter (float64, by canonical name)."""
+    outputs = forward(architecture, parameters, X)
+    names = list(outputs)
+    logits = outputs[names[-1]]
+    gradients: Arrays = {}
+    # The gradient of the mean cross-entropy with respect to the logits: softmax minus one-hot, over the batch size.
+    gradient = np.exp(log_softmax(logits))
+    gradient[np.arange(len(y)), y] -= 1
+    gradient /= len(y)
+    for position in reversed(range(len(names))):
+        name, layer = names[position], architecture.layers[position]
+        x = outputs[names[position - 1]] if position else X.astype(np.float64)
+        if isinstance(layer, Conv | Dense):
+            gradient = gradient * activation_slope(layer.activation, outputs[name])
+            gradients |= parameter_gradients(name, layer, x, gradient)
+        if position > 0:  # nobody asks for the gradient with respect to the pixels
+            gradient = input_gradient(name, layer, parameters, x, gradient)
+    return cross_entropy(logits, y), {name: gradients[name] for name in architecture.parameter_shapes}
+
+
+def parameter_gradients(name: str, layer: Conv | Dense, x: np.ndarray, gradient: np.ndarray) -> Arrays:
+    """From a layer's input and the gradient with respect to its output before the activation, its parameters'."""
+    if isinstance(layer, Dense):
+        return {f"{name}.weight": gradient.T @ x, f"{name}.bias": gradient.sum(axis=0)}
+    weight_gradient = np.einsum("nohw,nchwij->ocij", gradient, conv_windows(x, layer), optimize=True)
+    return {f"{name}.weight": weight_gradient, f"{name}.bias": gradient.sum(axis=(0, 2, 3))}
+
+
+def input_gradient(
+    name: str, layer: Layer, parameters: Mapping[str, np.ndarray], x: np.ndarray, gradient: np.ndarray
+) -> np.ndarray:
+    """From a layer's input and the gradient with respect to its output before the activation, that of its input."""
+    match layer:
+        case Conv(padding=padding, kernel_size=size):
+            weight, _ = weight_and_bias(name, parameters)
+            height, width = gradient.shape[2:]
+            padded = np.zeros((*x.shape[:2], x.shape[2] + 2 * padding, x.shape[3] + 2 * padding))
+            for i, j in np.ndindex(size, size):
+                # The input pixel at (h + i, w + j) went into the output pixel (h, w) with weight[:, :, i, j].
+                share = np.einsum("nohw,oc->nchw", gradient, weight[:, :, i, j], optimize=True)
+                padded[:, :, i : i + height, j : j + width] += share
+            return padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]]
+        case Pool(kind=kind, kernel_size=size, stride=stride):
+            height, width = gradient.shape[2:]
+            if kind == "max":
+                patches = pool_windows(x, layer)
+                # Of equal maxima the first in the window, row by row, takes the gradient.
+                winner = patches.reshape(*patches.shape[:4], -1).argmax(axis=-1)
+            into = np.zeros(x.shape)
+            for i, j in np.ndindex(size, size):
+                share = gradient / size**2 if kind == "avg" else gradient * (winner == i * size + j)
+                into[:, :, i : i + stride * height : stride, j : j + stride * width : stride] += share
+            return into
+        case Flatten():
+            return gradient.reshape(x.shape)
+        case Dense():
+            return gradient @ weight_and_bias(name, parameters)[0]
+    raise AssertionError(layer)
+
+
+def sgd_step(parameters: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray], lr: float) -> Arrays:
+    """The parameters after one step of plain SGD: each less `lr` times its gradient; float64."""
+    return {name: value.astype(np.float64) - lr * gradients[name] for name, value in parameters.items()}
+
+
+def weight_and_bias(name: str, parameters: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return parameters[f"{name}.weight"].astype(np.float64), parameters[f"{name}.bias"].astype(np.float64)
+
+
+def windows(x: np.ndarray, size: int) -> np.ndarray:
+    """Every square window of an image, as a view: (N, C, H, W) to (N, C, H - size + 1, W - size + 1, size, size)."""
+    return sliding_window_view(x, (size, size), axis=(2, 3))  # type: ignore[call-overload]
+
+
+def conv_windows(x: np.ndarray, layer: Conv) -> np.ndarray:
+    """The patch under the kernel for each output pixel: (N, C, H, W, kernel, kernel)."""
+    sides = (layer.padding, layer.padding)
+    return windows(np.pad(x, ((0, 0), (0, 0), sides, sides)), layer.kernel_size)
+
+
+def pool_windows(x: np.ndarray, layer: Pool) -> np.ndarray:
+    """The window of each output pixel: (N, C, H, W, kernel, kernel)."""
+    return windows(x, layer.kernel_size)[:, :, :: layer.stride, :: layer.stride]
+
+
+def activate(activation: str | None, x: np.ndarray) -> np.ndarray:
+    match activation:
+        case "sigmoid":
+            return 0.5 * (1 + np.tanh(0.5 * x))  # 1 / (1 + exp(-x)), without its overflow
+        case "tanh":
+            return np.tanh(x)
+        case "relu":
+            return np.maximum(x, 0)
+    return x
+
+
+def activation_slope(activation: str | None, out: np.ndarray) -> np.ndarray | float:
+    """The activation's derivative, told from its output."""
+    match activation:
+        case "sigmoid":
+            return out * (1 - out)
+        case "tanh":
+            return 1 - out**2
+        case "relu":
+            return out > 0
+    return 1.0
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

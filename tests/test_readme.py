@@ -1,0 +1,44 @@
+"""README shows what works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import subset
+
+import lenet_multi
+from lenet_multi import evaluate, shapes, train
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_the_python_example_runs(fashion_mnist, monkeypatch, capsys):
+    monkeypatch.setattr(lenet_multi, "load_dataset", lambda name: subset(fashion_mnist, 1000, 500), raising=False)
+    (code,) = blocks("python")
+    exec(code, {})
+    assert "Point(epoch=1.0" in capsys.readouterr().out
+
+
+COMMANDS = [
+    shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines() if "python" in line
+]
+
+
+def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch):
+    """With a small data set and few epochs in place of the real run."""
+    monkeypatch.chdir(tmp_path)
+    mains = {"lenet_multi.train": train.main, "lenet_multi.evaluate": evaluate.main, "lenet_multi.shapes": shapes.main}
+    assert len(COMMANDS) == 7
+    for _python, _m, module, *arguments in COMMANDS:
+        small = ["--dataset", str(small_folder), "--batch-size", "32"] if module == "lenet_multi.train" else []
+        assert mains[module]([*arguments, *([] if "--resume" in arguments else small)]) == 0
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
+def test_links_lead_somewhere(link):
+    assert (Path(__file__).parent.parent / link).exists()
