@@ -18,6 +18,8 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu")
 POOLINGS = ("avg", "max")
 NUM_CLASSES = 10  # Fashion-MNIST's and MNIST's, and so every data set's here
 
+MAX_SIZE = 2**31  # numbers in one array, as MXNet counts them
+
 Shape = tuple[int, ...]
 
 
@@ -94,6 +96,10 @@ class Architecture:
         shape: Shape = self.input_shape
         for name, layer in self.named_layers.items():
             shape = _output_shape(name, layer, shape)
+        for name, sizes in self.parameter_shapes.items():
+            if prod(sizes) >= MAX_SIZE:
+                layer_name = name.partition(".")[0]
+                raise ArchitectureError(f"layer {layer_name}: {prod(sizes):,} weights, expected below {MAX_SIZE:,}")
         last = self.layers[-1] if self.layers else None
         if not isinstance(last, Dense) or last.activation is not None:
             raise ArchitectureError(

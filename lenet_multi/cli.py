@@ -7,19 +7,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from lenet_multi.architecture import ACTIVATIONS, POOLINGS, PRESET_SETTINGS, Architecture, lenet
 from lenet_multi.errors import UserError
-
-if TYPE_CHECKING:
-    from lenet_multi.data import Dataset
 
 USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line, without the usage before it."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{' '.join(message.split())}: see {self.prog} --help")
@@ -36,12 +36,19 @@ def run_command(command: Callable[[Sequence[str] | None], int | None], argv: Seq
     except UserError as problem:
         if debug:
             raise
-        print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
+        say(f"error: {' '.join(str(problem).split())}")
+        return USAGE_STATUS
+    except OSError as problem:
+        if debug or problem.strerror is None:
+            raise
+        where = f"'{problem.filename}': " if problem.filename else ""
+        reason = f"{problem.strerror[:1].lower()}{problem.strerror[1:]}"
+        say(f"error: {where}{reason}, expected to be let in: choose another place or change its rights")
         return USAGE_STATUS
     except KeyboardInterrupt as interrupt:
         if debug:
             raise
-        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        say(f"interrupted{f': {interrupt}' if str(interrupt) else ''}")
         return INTERRUPTED_STATUS
 
 
@@ -56,8 +63,8 @@ def seed_number(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """An argument that must be a finite number above 0."""
-    return _number(text, float, "a number above 0", lambda number: 0 < number < float("inf"))
+    """An argument that must be a number above 0 that float32 can hold."""
+    return _number(text, float, "a number above 0, and below 3.4e38", lambda number: 0 < number < 3.4e38)
 
 
 def _number(text: str, number_type: type, expected: str, is_good: Callable[[Any], bool]) -> Any:
@@ -73,9 +80,16 @@ def _number(text: str, number_type: type, expected: str, is_good: Callable[[Any]
 def _numbers(text: str) -> tuple[int, ...]:
     """`6,16` as (6, 16); the architecture checks the values."""
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}, expected whole numbers with commas between, as in 6,16") from None
+
+
+def some_path(text: str) -> Path:
+    """An argument that must name a file or folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'', expected the path of a file or folder")
+    return Path(text)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +131,7 @@ def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> No
     )
     group.add_argument(
         "--data-dir",
-        type=Path,
+        type=some_path,
         metavar="DIR",
         help="look for published data in DIR's subfolder of its name first, and download to there; "
         "then $LENET_MULTI_DATA, then the user's cache folder",
@@ -127,18 +141,3 @@ def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> No
 def say(message: str) -> None:
     """Tell the user something beside the results: on standard error."""
     print(message, file=sys.stderr)
-
-
-def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
-    """Check that the network takes the data set's images.
-
-    Raises:
-        UserError: when it takes another size.
-    """
-    channels, height, width = dataset.train.images.shape[1:]
-    if architecture.input_shape != (channels, height, width):
-        wanted = " x ".join(map(str, architecture.input_shape))
-        raise UserError(
-            f"dataset '{dataset.name}': images of {channels} x {height} x {width}, expected {wanted} as the network "
-            "takes: rescale the images"
-        )

@@ -11,28 +11,30 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lenet_multi.architecture import PRESETS, Architecture
 from lenet_multi.backends import load_backend, require_installed
-from lenet_multi.backends.devices import choose_device, parse_device
+from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
     Parser,
     add_data_options,
     add_network_options,
     architecture_from,
     positive_int,
-    require_images_fit,
     run_command,
     say,
+    some_path,
 )
-from lenet_multi.data import BatchIndices, load_dataset
-from lenet_multi.weights import load_weights, require_fit
+from lenet_multi.data import DATASETS, BatchIndices, load_dataset, require_images_fit
+from lenet_multi.weights import architecture_of, load_weights
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.evaluate", description="Evaluate trained parameters on the test set.")
     parser.add_argument("--backend", default="torch", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="the parameters (.safetensors)")
+    parser.add_argument(
+        "--weights", type=some_path, required=True, metavar="FILE", help="the parameters (.safetensors)"
+    )
     add_data_options(parser, default=None)
     parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="examples at a time (256)")
     parser.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
@@ -45,21 +47,25 @@ def command(argv: Sequence[str] | None = None) -> None:
     parse_device(args.device)
     backend_name = require_installed(args.backend)
     parameters, metadata = load_weights(args.weights)
-    architecture = architecture_from(args)
-    if architecture is None and "architecture" in metadata:
-        architecture = Architecture.from_dict(metadata["architecture"])
-    architecture = architecture or PRESETS["lenet5"]
-    require_fit(parameters, architecture, args.weights)
-    trained_on = metadata.get("run", {}).get("settings", {}).get("dataset")
-    dataset = load_dataset(args.dataset or trained_on or "auto", args.data_dir)
+    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
+    dataset = load_dataset(trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)
     backend = load_backend(backend_name)
-    device = choose_device(args.device, backend.available_devices(), backend.FRAMEWORK)
-    net = backend.LeNet(architecture, device=device)
+    net = backend.LeNet(architecture, device=args.device)
     backend.set_parameters(net, parameters)
+    device = backend.device_of(net)
     say(f"{len(dataset.test)} test images of {dataset.name}, in {backend.FRAMEWORK} {backend.VERSION} on {device}")
     test_iter = backend.batches(dataset.test, BatchIndices(len(dataset.test), args.batch_size), device)
     print(f"test acc {backend.evaluate_accuracy(net, test_iter):.3f}")
+
+
+def trained_on(metadata: dict[str, Any]) -> str:
+    """The data set that the parameters were trained on, where the file says so and it is still there; else `auto`."""
+    settings = metadata.get("run", {}).get("settings")
+    name = settings.get("dataset") if isinstance(settings, dict) else None
+    if not isinstance(name, str) or not (name in DATASETS or Path(name).is_dir()):
+        return "auto"
+    return name
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,9 +3,48 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lenet_multi.errors import UserError
+
+
+class CreatedFolder:
+    """Makes a folder and those above it, and takes away again what it made where the block fails and leaves it empty.
+
+    Raises:
+        OSError: when it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        self.created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            self._remove()
+            raise
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error:
+            self._remove()
+
+    def _remove(self) -> None:
+        for path in self.created:
+            try:
+                path.rmdir()
+            except OSError:  # not empty, or never made
+                return
+
+
+def part_of(path: Path) -> Path:
+    """The temporary name; a fixed one, so that what a killed process leaves is overwritten by the next one."""
+    return path.with_name(f".{path.name}.part")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -14,8 +53,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         UserError: when the folder cannot be written.
     """
-    # A fixed temporary name: what a killed process leaves is overwritten by the next one.
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = part_of(path)
     try:
         try:
             with temporary.open("wb") as file:
@@ -29,3 +67,16 @@ def write_whole(path: Path, content: bytes) -> None:
         raise UserError(
             f"{path}: cannot be written ({problem.strerror}), expected a folder with room that is yours to write in"
         ) from problem
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C do nothing meanwhile: for the moment that it takes to write files that belong together."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -14,7 +14,6 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,11 @@ from lenet_multi.cli import (
     add_data_options,
     add_network_options,
     architecture_from,
-    require_images_fit,
     run_command,
     seed_number,
+    some_path,
 )
-from lenet_multi.data import load_dataset
+from lenet_multi.data import load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
 from lenet_multi.ladder import BATCH_SIZE, NUM_STEPS, RUNGS, Ground, Measurement, Result, climb
@@ -47,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of parameters and shuffling (0)")
     parser.add_argument("--device", default="cpu", help="where the backends compute: auto, cpu, gpu, gpu:1 (cpu)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    parser.add_argument("--json", type=some_path, metavar="FILE", help="write every number there")
     add_data_options(parser, default="auto")
     add_network_options(parser)
     return parser

@@ -36,13 +36,19 @@ class Timer:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._started = 0.0
+        self._started: float | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._started is not None
 
     def start(self) -> None:
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        self.seconds += time.perf_counter() - self._started
+        if self._started is not None:
+            self.seconds += time.perf_counter() - self._started
+        self._started = None
 
 
 class Recorder:
@@ -81,7 +87,7 @@ class Recorder:
     def start(self, num_epochs: int, num_examples: int) -> None:
         """Note that the first epoch begins now; `num_examples` is the size of the training data."""
         if self._show is None:
-            from lenet_multi.curves import animation  # matplotlib comes with it, so not before it is needed
+            from lenet_multi.curves import animation
 
             self._show = animation(num_epochs)
         # disable=None: a bar only where standard error is a terminal. There are few reports, so each one redraws it.
@@ -112,7 +118,8 @@ class Recorder:
         """
         if not math.isfinite(train_loss):
             raise DivergenceError(
-                f"train loss {train_loss} in epoch {math.ceil(epoch)}, expected a finite number: take a smaller --lr"
+                f"train loss {train_loss} in epoch {math.ceil(epoch)}, expected a finite number: "
+                "start anew with a smaller --lr"
             )
         self.points.append(Point(epoch, train_loss, train_acc))
         self._shown()
@@ -142,7 +149,11 @@ class Recorder:
             self._bar.set_postfix_str(f"loss {last.train_loss:.3f}, train acc {last.train_acc:.3f}", refresh=False)
             self._bar.update(last.epoch - self._bar.n)
         if self._show is not None:
+            running = self.timer.running
+            self.timer.stop()  # drawing is not training
             self._show(self.points)
+            if running:
+                self.timer.start()
 
     @property
     def examples_per_sec(self) -> float:

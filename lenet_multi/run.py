@@ -11,15 +11,17 @@ import csv
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from lenet_multi.architecture import Architecture
+from lenet_multi.backends import BACKENDS
 from lenet_multi.curves import draw_curves, png
 from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
-from lenet_multi.files import write_whole
+from lenet_multi.files import part_of, uninterrupted, write_whole
 from lenet_multi.recorder import Point
 from lenet_multi.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
 
@@ -58,10 +60,11 @@ class Leg:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as far as it has come."""
+    """A run as far as it has come; `backend` is the one that trains it now or did last."""
 
     architecture: Architecture
     settings: Settings
+    backend: str
     points: list[Point] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
 
@@ -81,8 +84,12 @@ def data_digest(dataset: Dataset) -> str:
 
 def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
     """Write the run as far as it has come, whole or not at all."""
-    described = {"settings": asdict(run.settings), "points": [asdict(p) for p in run.points]}
-    described["legs"] = [asdict(leg) for leg in run.legs]
+    described = {
+        "settings": asdict(run.settings),
+        "backend": run.backend,
+        "points": [asdict(point) for point in run.points],
+        "legs": [asdict(leg) for leg in run.legs],
+    }
     save_weights(folder / CHECKPOINT, parameters, {"architecture": run.architecture.to_dict(), "run": described})
 
 
@@ -100,14 +107,45 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
         described = metadata["run"]
         run = Run(
             Architecture.from_dict(metadata["architecture"]),
-            Settings(**described["settings"]),
-            [Point(**point) for point in described["points"]],
-            [Leg(**leg) for leg in described["legs"]],
+            _checked(Settings, described["settings"]),
+            described["backend"],
+            [_checked(Point, point) for point in described["points"]],
+            [_checked(Leg, leg) for leg in described["legs"]],
         )
-    except (KeyError, TypeError) as problem:
+        _require_sound(run)
+    except (KeyError, TypeError, ValueError) as problem:
         raise WeightsError(f"'{path}' tells of no run, expected one left by a training run: use --weights") from problem
     require_fit(parameters, run.architecture, path)
     return run, parameters
+
+
+def _checked(kind: type[Any], values: Any) -> Any:
+    """A dataclass from what JSON gave, each field of its type; TypeError where one is not."""
+    types: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "float | None": (int, float, type(None))}
+    made = kind(**values)
+    for described in fields(kind):
+        value = getattr(made, described.name)
+        if not isinstance(value, types[str(described.type)]) or isinstance(value, bool):
+            raise TypeError(f"{described.name} is {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{described.name} is {value}")
+    return made
+
+
+def _require_sound(run: Run) -> None:
+    """ValueError where the parts contradict one another, or training could not use them."""
+    settings, last = run.settings, run.points[-1] if run.points else None
+    sound = (
+        run.backend in BACKENDS
+        and settings.lr > 0
+        and settings.batch_size > 0
+        and settings.seed >= 0
+        and 0 <= run.epochs_done <= settings.epochs
+        and bool(run.points) == bool(run.legs)
+        and (last is None or (last.test_acc is not None and last.epoch == run.epochs_done))
+    )
+    if not sound:
+        raise ValueError("the run's parts contradict one another")
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -138,6 +176,11 @@ def write_outputs(folder: Path) -> None:
     run, _ = load_checkpoint(folder)
     if not run.points:
         return
+    with uninterrupted():
+        _write_outputs(folder, run)
+
+
+def _write_outputs(folder: Path, run: Run) -> None:
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, ["epoch", "train_loss", "train_acc", "test_acc"], lineterminator="\n")
     writer.writeheader()
@@ -150,34 +193,14 @@ def write_outputs(folder: Path) -> None:
 
 
 def remove_outputs(folder: Path) -> None:
-    """Take away what is derived from an earlier checkpoint; the run is about to go on."""
-    for name in (SUMMARY, HISTORY, CURVES):
-        (folder / name).unlink(missing_ok=True)
+    """Take away what is derived from an earlier checkpoint, for the run is about to go on.
 
-
-class CreatedFolder:
-    """Makes a folder, and takes it away again where the block fails before anything is in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            self._remove()
-            raise UserError(
-                f"--out '{self.folder}' cannot be made ({problem.strerror}), expected a folder of yours: choose another"
-            ) from problem
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error:
-            self._remove()
-
-    def _remove(self) -> None:
-        for path in self.created:
-            try:
-                path.rmdir()
-            except OSError:  # not empty, or never made
-                return
+    Raises:
+        UserError: when what stands in a file's place cannot be taken away or written over.
+    """
+    for name in (CHECKPOINT, SUMMARY, HISTORY, CURVES):
+        for path in (folder / name, part_of(folder / name)):
+            if path.is_dir():
+                raise UserError(f"'{path}' is a folder, expected a file or nothing there: take it away")
+        if name != CHECKPOINT:
+            (folder / name).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ Standard output ends with the two lines of the chapter: loss and accuracies, the
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_multi.architecture import PRESETS, Architecture
+from lenet_multi.architecture import PRESETS
 from lenet_multi.backends import load_backend, require_installed
-from lenet_multi.backends.devices import choose_device, parse_device
+from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
     Parser,
     add_data_options,
@@ -28,18 +29,18 @@ from lenet_multi.cli import (
     architecture_from,
     positive_float,
     positive_int,
-    require_images_fit,
     run_command,
     say,
     seed_number,
+    some_path,
 )
-from lenet_multi.data import Dataset, load_dataset
+from lenet_multi.data import Dataset, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
+from lenet_multi.files import CreatedFolder
 from lenet_multi.process import peak_rss_mb
 from lenet_multi.recorder import DivergenceError, Recorder, closing_lines
 from lenet_multi.run import (
     CHECKPOINT,
-    CreatedFolder,
     Leg,
     Run,
     Settings,
@@ -49,7 +50,7 @@ from lenet_multi.run import (
     save_checkpoint,
     write_outputs,
 )
-from lenet_multi.weights import Parameters, load_weights, require_fit
+from lenet_multi.weights import Parameters, architecture_of, load_weights
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
@@ -75,10 +76,12 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--batch-size", type=positive_int, metavar="N", help="examples per step (256)")
     group.add_argument("--seed", type=seed_number, metavar="N", help="of initial weights and shuffling (0)")
     group.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
-    group.add_argument("--weights", type=Path, metavar="FILE", help="start from these parameters (.safetensors)")
+    group.add_argument("--weights", type=some_path, metavar="FILE", help="start from these parameters (.safetensors)")
     add_network_options(parser)
     group = parser.add_argument_group("output options")
-    group.add_argument("--out", type=Path, metavar="DIR", help="leave summary, history, curves and parameters there")
+    group.add_argument(
+        "--out", type=some_path, metavar="DIR", help="leave summary, history, curves and parameters there"
+    )
     group.add_argument(
         "--resume",
         action="store_true",
@@ -109,11 +112,7 @@ def start(args: argparse.Namespace) -> None:
     architecture, parameters = architecture_from(args), None
     if args.weights:
         parameters, metadata = load_weights(args.weights)
-        if architecture is None and "architecture" in metadata:
-            architecture = Architecture.from_dict(metadata["architecture"])
-    architecture = architecture or PRESETS["lenet5"]
-    if parameters is not None:
-        require_fit(parameters, architecture, args.weights)
+        architecture = architecture_of(args.weights, parameters, metadata, architecture)
     dataset = load_dataset(chosen["dataset"], args.data_dir)
     settings = Settings(
         dataset=dataset.name,
@@ -125,7 +124,7 @@ def start(args: argparse.Namespace) -> None:
         lr=chosen["lr"],
         seed=chosen["seed"],
     )
-    go(Run(architecture, settings), parameters, dataset, backend_name, args.device, args.out)
+    go(args, Run(architecture or PRESETS["lenet5"], settings, backend_name), parameters, dataset)
 
 
 def resume(args: argparse.Namespace) -> None:
@@ -136,9 +135,8 @@ def resume(args: argparse.Namespace) -> None:
         raise UserError("--resume and --weights together, expected one: a run that goes on has its own weights")
     run, parameters = load_checkpoint(args.out)
     settings = run.settings
-    architecture = architecture_from(args) or run.architecture
-    if architecture != run.architecture:
-        raise UserError(f"--resume: other network options than those of the run in '{args.out}': leave them out")
+    own = {"architecture": run.architecture.to_dict()}
+    architecture_of(args.out / CHECKPOINT, parameters, own, architecture_from(args))
     for name in ("lr", "batch_size", "seed"):
         given, was = getattr(args, name), getattr(settings, name)
         if given is not None and given != was:
@@ -151,8 +149,8 @@ def resume(args: argparse.Namespace) -> None:
         )
     if args.epochs is not None:
         run = replace(run, settings=replace(settings, epochs=args.epochs))
-    backend_name = require_installed(args.backend or (run.legs[-1].backend if run.legs else DEFAULTS["backend"]))
-    dataset = load_dataset(args.dataset or settings.dataset, args.data_dir)
+    run = replace(run, backend=require_installed(run.backend if args.backend is None else args.backend))
+    dataset = load_dataset(settings.dataset if args.dataset is None else args.dataset, args.data_dir)
     if (dataset.name, data_digest(dataset)) != (settings.dataset, settings.data_sha256):
         raise UserError(
             f"--dataset '{dataset.name}' is not the data of the run in '{args.out}', expected {settings.dataset} "
@@ -164,28 +162,40 @@ def resume(args: argparse.Namespace) -> None:
         last, leg = run.points[-1], run.legs[-1]
         print(closing_lines(last, leg.examples_per_sec, leg.device))
         return
-    go(run, parameters, dataset, backend_name, args.device, args.out)
+    go(args, run, parameters, dataset)
 
 
-def go(
-    run: Run, parameters: Parameters | None, dataset: Dataset, backend_name: str, device: str, out: Path | None
-) -> None:
+def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset) -> None:
     """Train until the run's epochs are done."""
-    settings = run.settings
+    settings, out = run.settings, args.out
     require_images_fit(run.architecture, dataset)
     if settings.batch_size > settings.num_train:
         raise UserError(
             f"--batch-size {settings.batch_size}, expected at most the {settings.num_train} training examples "
             f"of '{dataset.name}': take a smaller one"
         )
-    backend = load_backend(backend_name)
-    device = choose_device(device, backend.available_devices(), backend.FRAMEWORK)
-    net = backend.LeNet(run.architecture, settings.seed, device)
+    backend = load_backend(run.backend)
+    net = backend.LeNet(run.architecture, settings.seed, args.device)
     if parameters is not None:
         backend.set_parameters(net, parameters)
-    recorder = Recorder(run.epochs_done, run.points)
 
-    def train() -> None:
+    def keep() -> None:
+        """After each epoch."""
+        trained = backend.get_parameters(net)
+        if not all(np.isfinite(value).all() for value in trained.values()):
+            raise DivergenceError(
+                f"weights not finite after epoch {recorder.epochs_done}, expected finite numbers: "
+                "start anew with a smaller --lr"
+            )
+        if out:
+            leg = finished_leg(run.backend, backend, backend.device_of(net), recorder)
+            save_checkpoint(out, replace(run, points=recorder.points, legs=[*run.legs, leg]), trained)
+
+    recorder = Recorder(run.epochs_done, run.points, after_epoch=keep)
+    try:
+        if out:
+            # Also before the first epoch, so that a run killed at any moment can go on.
+            begin(out, run, backend.get_parameters(net))
         backend.train(
             net,
             dataset.train,
@@ -196,37 +206,45 @@ def go(
             settings.seed,
             recorder,
         )
-
-    if out is None:
-        try:
-            train()
-        except KeyboardInterrupt:
-            recorder.hide()
-            raise KeyboardInterrupt("nothing is kept without --out DIR") from None
-        return
-
-    def keep() -> None:
-        trained = backend.get_parameters(net)
-        if not all(np.isfinite(value).all() for value in trained.values()):
-            raise DivergenceError(f"weights not finite after epoch {recorder.epochs_done}: take a smaller --lr")
-        leg = finished_leg(backend_name, backend, device, recorder)
-        save_checkpoint(out, replace(run, points=recorder.points, legs=[*run.legs, leg]), trained)
-
-    with CreatedFolder(out):
-        # Also before the first epoch, so that a run killed at any moment can go on.
-        save_checkpoint(out, run, backend.get_parameters(net))
-    remove_outputs(out)
-    recorder.after_epoch = keep
-    try:
-        train()
-    except (KeyboardInterrupt, DivergenceError) as stop:
+    except KeyboardInterrupt:
         recorder.hide()
+        if not out or not (out / CHECKPOINT).exists():
+            raise KeyboardInterrupt("nothing is kept" if out else "nothing is kept without --out DIR") from None
+        raise KeyboardInterrupt(f"{kept(out)}; go on with: {going_on(args)}") from None
+    except DivergenceError as problem:
+        recorder.hide()
+        raise DivergenceError(f"{problem}; {kept(out)}" if out else str(problem)) from None
+    if out:
         write_outputs(out)
-        kept = f"'{out}' keeps the run after epoch {load_checkpoint(out)[0].epochs_done} of {settings.epochs}"
-        if isinstance(stop, DivergenceError):
-            raise DivergenceError(f"{stop}; {kept}") from None
-        raise KeyboardInterrupt(f"{kept}; go on with: python -m lenet_multi.train --resume --out {out}") from None
+
+
+def begin(out: Path, run: Run, parameters: Parameters) -> None:
+    """Make the run's folder and its first checkpoint."""
+    try:
+        with CreatedFolder(out):
+            remove_outputs(out)
+            save_checkpoint(out, run, parameters)
+    except OSError as problem:
+        raise UserError(
+            f"--out '{out}' cannot be made ({problem.strerror}), expected a folder of yours: choose another"
+        ) from problem
+
+
+def kept(out: Path) -> str:
+    """Write the outputs of a run that was stopped, and say how far it had come."""
     write_outputs(out)
+    run, _ = load_checkpoint(out)
+    return f"'{out}' keeps the run after epoch {run.epochs_done} of {run.settings.epochs}"
+
+
+def going_on(args: argparse.Namespace) -> str:
+    """The command that resumes the run, as a shell takes it."""
+    command = ["python", "-m", "lenet_multi.train", "--resume", "--out", str(args.out)]
+    if args.data_dir:
+        command += ["--data-dir", str(args.data_dir)]
+    if args.device != "auto":
+        command += ["--device", args.device]
+    return shlex.join(command)
 
 
 def finished_leg(backend_name: str, backend: Backend, device: str, recorder: Recorder) -> Leg:

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lenet_multi.architecture import Architecture
+from lenet_multi.architecture import PRESETS, Architecture
 from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
 
@@ -39,6 +39,7 @@ def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
         WeightsError: when it is not there, not safetensors, or cut short.
     """
     try:
+        path.open("rb").close()  # safetensors says of any file it cannot open that it is not there
         with safetensors.safe_open(path, framework="numpy") as file:
             parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             text = file.metadata() or {}
@@ -46,7 +47,7 @@ def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
         raise WeightsError(f"weights file '{path}' is not there, expected a safetensors file") from problem
     except OSError as problem:
         raise WeightsError(
-            f"weights file '{path}' cannot be read, expected a safetensors file ({problem})"
+            f"weights file '{path}' cannot be read ({problem.strerror or problem}), expected a safetensors file"
         ) from problem
     except (safetensors.SafetensorError, TypeError, KeyError, AttributeError) as problem:
         reason = " ".join(str(problem).split())
@@ -55,9 +56,29 @@ def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
         ) from problem
     try:
         metadata = {key: json.loads(text[key]) for key in ("architecture", "run") if key in text}
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         metadata = {}
-    return parameters, metadata
+    return parameters, {key: value for key, value in metadata.items() if isinstance(value, dict)}
+
+
+def architecture_of(
+    path: Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any], given: Architecture | None
+) -> Architecture:
+    """The network that a weights file is for: its own description where it brings one, else `given`, else LeNet-5.
+
+    Raises:
+        WeightsError: when the parameters do not fit it, or `given` is another network than the file's.
+    """
+    own = Architecture.from_dict(metadata["architecture"]) if "architecture" in metadata else None
+    require_fit(parameters, given or own or PRESETS["lenet5"], path)
+    if given and own and given != own:
+        pairs = zip(own.named_layers.items(), given.layers, strict=False)
+        told = next((f"{name} is {was}, not {now}" for (name, was), now in pairs if was != now), "more or fewer layers")
+        raise WeightsError(
+            f"weights file '{path}' is for another network than the options describe ({told}): "
+            "leave the network options out"
+        )
+    return own or given or PRESETS["lenet5"]
 
 
 def require_fit(parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path) -> None:

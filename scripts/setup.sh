@@ -1,17 +1,19 @@
 # Sourced by the scripts beside it: makes the project's virtual environment and installs an extra into it, once.
 
-# usage: set_up EXTRA; afterwards $python is the environment's interpreter
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/.venv
+python=$venv/bin/python
+
+# usage: set_up EXTRA
 set_up() {
-    local extra=$1 root venv stamp base
-    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-    venv=$root/.venv
-    python=$venv/bin/python
+    local extra=$1 stamp base
     stamp=$venv/.installed-$extra
     # Installed already, and nothing that decides what to install has changed since?
     if [ -e "$stamp" ] && cat "$root/pyproject.toml" "$root/constraints.txt" | cmp -s - "$stamp"; then
         return
     fi
-    if [ ! -x "$python" ]; then
+    # No environment yet, or one whose making was interrupted?
+    if ! "$python" -m pip --version >/dev/null 2>&1; then
         for base in python3.11 python3 python; do
             if "$base" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then break; fi
             base=
@@ -21,7 +23,7 @@ set_up() {
             exit 2
         fi
         echo "making $venv" >&2
-        "$base" -m venv "$venv"
+        "$base" -m venv --clear "$venv"
     fi
     echo "installing lenet-multi[$extra] into $venv" >&2
     if ! "$python" -m pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" \

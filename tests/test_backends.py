@@ -149,6 +149,31 @@ def test_batches_can_be_gone_through_without_saying_which(backend):
     assert [len(y) for _, y in backend.batches(data)] == [256, 44]
 
 
+def test_batches_can_be_gone_through_again(backend):
+    batches = backend.batches(random_split(30, (1, 28, 28)), BatchIndices(30, 16, seed=1))
+    first, again = ([np.asarray(y).tolist() for _, y in batches] for _ in range(2))
+    assert first == again
+    assert [len(y) for y in first] == [16, 14]
+
+
+def test_no_epoch_is_no_batch(backend):
+    assert list(backend.batches(random_split(30, (1, 28, 28)), BatchIndices(30, 16, epochs=()))) == []
+
+
+def test_the_clock_stands_still_while_a_backend_evaluates(backend, small_data, monkeypatch):
+    evaluate, running = backend.evaluate_accuracy, []
+
+    def watched(*arguments):
+        running.append(recorder.timer.running)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(backend, "evaluate_accuracy", watched)
+    recorder = Recorder()
+    backend.train(backend.LeNet(LENET5, device="cpu"), small_data.train, small_data.test, 2, recorder=recorder)
+    assert running == [False, False]
+    assert recorder.timer.seconds > 0
+
+
 def test_the_evaluator_counts_each_example_once(backend):
     data = random_split(70, (1, 28, 28))
     net = backend.LeNet(LENET5, device="cpu")
@@ -241,6 +266,13 @@ def test_a_missing_framework_is_answered_with_its_extra(name, monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=rf'needs {BACKENDS[name]}: pip install "lenet-multi\[{name}\]"'):
         load_backend(name)
+
+
+def test_a_folder_with_a_frameworks_name_is_no_framework(tmp_path, monkeypatch):
+    (tmp_path / "jaxlike").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(backends, "BACKENDS", {"jaxlike": "Jaxlike"})
+    assert backends.installed_backends() == ()
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,18 @@ def test_weights_bring_their_own_architecture_when_no_network_option_is_given(sm
     assert evaluate.main(weights) == 0
 
 
+def test_a_network_option_given_with_weights_does_not_reset_the_others(quick, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--pooling", "max", "--out", str(out)]) == 0
+    weights = ["--weights", str(out / "model.safetensors")]
+    capsys.readouterr()
+    assert evaluate.main([*weights, "--pooling", "max", "--activation", "tanh"]) == 0
+    capsys.readouterr()
+    line = refused(evaluate.main, [*weights, "--pooling", "max"], capsys)
+    assert "activation='tanh'" in line
+    assert "leave the network options out" in line
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_the_evaluator_alone_repeats_a_runs_test_accuracy(name, quick, tmp_path, capsys):
     out = tmp_path / "run"
@@ -158,7 +170,8 @@ def test_the_evaluator_alone_repeats_a_runs_test_accuracy(name, quick, tmp_path,
 def test_the_shape_table_agrees_for_all_backends(capsys):
     assert shapes.main(["--backend", "all", "--conv-channels", "4,8,12", "--paddings", "2", "--pooling", "max"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[0].split()[::2] == ["layer", "(NCHW)", "(NCHW)", "(NHWC)", "(NCHW)"] or "tensorflow (NHWC)" in rows[0]
+    assert rows[0].split("  ")[0] == "layer"
+    assert all(column in rows[0] for column in ("torch (NCHW)", "tensorflow (NHWC)", "mxnet (NCHW)"))
     assert "(1, 28, 28, 4)" in rows[1]
     assert rows[-1] == "all agree"
 
@@ -226,6 +239,12 @@ def refused(main, arguments, capsys) -> str:
         (["--lr", "0"], "--lr: '0', expected a number above 0"),
         (["--lr", "nan"], "--lr: 'nan', expected a number above 0"),
         (["--lr", "inf"], "--lr: 'inf', expected a number above 0"),
+        (["--lr", "1e39"], "--lr: '1e39', expected a number above 0, and below 3.4e38"),
+        (["--dense-units", "1000000000000"], "layer dense1: 400,000,000,000,000 weights, expected below 2,147,483,648"),
+        (["--conv-channels", "6,,16"], "--conv-channels: '6,,16', expected whole numbers"),
+        (["--dataset", ""], "dataset '', expected one of auto"),
+        (["--out", ""], "--out: '', expected the path"),
+        (["--epo", "3"], "unrecognized arguments: --epo"),
         (["--lr", "fast"], "--lr: 'fast', expected a number above 0"),
         (["--seed", "-1"], "--seed: '-1', expected a whole number from 0"),
         (["--device", "gpu:99"], "device 'gpu:99', expected one that PyTorch sees here"),
@@ -324,10 +343,22 @@ def test_an_output_folder_that_cannot_be_made_is_refused(quick, tmp_path, capsys
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(quick, tmp_path, capsys):
-    """A folder in the temporary file's place: nobody can write the checkpoint then, not even root."""
-    (tmp_path / "run" / ".model.safetensors.part").mkdir(parents=True)
+    """A device is no folder, and nobody can make one in it, not even root."""
+    assert "--out '/dev/null/run' cannot be made" in refused(train.main, [*quick, "--out", "/dev/null/run"], capsys)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", ".summary.json.part", "summary.json", "curves.png"])
+def test_a_folder_in_the_place_of_an_output_is_refused_before_training(name, quick, tmp_path, capsys):
+    in_the_way = tmp_path / "run" / name
+    in_the_way.mkdir(parents=True)
     line = refused(train.main, [*quick, "--out", str(tmp_path / "run")], capsys)
-    assert "model.safetensors: cannot be written" in line
+    assert name in line
+    assert list((tmp_path / "run").iterdir()) == [in_the_way]
+
+
+def test_what_the_system_refuses_is_told_in_one_line(quick, tmp_path, capsys):
+    line = refused(train.main, [*quick, "--out", str(tmp_path / ("long" * 100))], capsys)
+    assert "file name too long" in line.lower()
 
 
 def test_nothing_to_resume_is_refused(tmp_path, capsys):
@@ -347,7 +378,8 @@ def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
         (["--batch-size", "64"], "--batch-size 64, expected 32"),
         (["--seed", "1"], "--seed 1, expected 0"),
         (["--epochs", "1"], "--epochs 1, expected at least 2"),
-        (["--pooling", "max"], "other network options"),
+        (["--pooling", "max"], "for another network than the options describe (conv1 is "),
+        (["--dense-units", "20"], "dense1.weight has shape (120, 400), expected (20, 400)"),
         (["--weights", "other.safetensors"], "--resume and --weights together"),
     ],
 )
@@ -370,6 +402,14 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+def test_a_loss_that_is_not_finite_stops_a_run_that_keeps_nothing_too(name, small_folder, capsys):
+    data = ["--backend", name, "--dataset", str(small_folder), "--batch-size", "32"]
+    assert "start anew with a smaller --lr" in refused(
+        train.main, [*data, "--activation", "relu", "--lr", "1e20"], capsys
+    )
+
+
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     name, small_folder, tmp_path, capsys
 ):
@@ -378,7 +418,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert train.main([*data, "--activation", "relu", "--lr", "1e20"]) == 2
     printed = capsys.readouterr()
     assert re.match(
-        r"error: (train loss|weights) .*finite.* take a smaller --lr; .* after epoch 0 of 10\n", printed.err
+        r"error: (train loss|weights) .*finite.* start anew with a smaller --lr; .* after epoch 0 of 10\n", printed.err
     )
     assert len(printed.err.splitlines()) == 1
     _, parameters = load_checkpoint(out)
@@ -401,3 +441,57 @@ def test_metadata_that_is_not_ours_does_not_hinder_loading(tmp_path):
     parameters, metadata = load_weights(path)
     assert list(parameters) == ["x"]
     assert metadata == {}
+
+
+@pytest.mark.parametrize(
+    "run", [[1], None, {"settings": 3}, {"settings": {"dataset": 3}}, {"settings": {"dataset": "gone"}}]
+)
+def test_metadata_of_another_form_does_not_hinder_evaluation(run, small_folder, tmp_path, capsys):
+    save_weights(tmp_path / "model.safetensors", parameters_like(lenet()), {"run": run})
+    weights = ["--weights", str(tmp_path / "model.safetensors"), "--dataset", str(small_folder)]
+    assert evaluate.main(weights) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run["points"].clear(),
+        lambda run: run["points"][-1].update(test_acc=None),
+        lambda run: run["points"][0].update(train_loss="x"),
+        lambda run: run["settings"].update(epochs="10"),
+        lambda run: run["settings"].update(batch_size=0),
+        lambda run: run["settings"].update(lr=None),
+        lambda run: run["settings"].update(lr=float("nan")),
+        lambda run: run["settings"].update(seed=-3),
+        lambda run: run["settings"].update(dataset=3),
+        lambda run: run["settings"].pop("dataset"),
+        lambda run: run["legs"][0].update(epochs_done=7),
+        lambda run: run["legs"][0].update(epochs_done="2"),
+        lambda run: run.update(backend="jax"),
+        lambda run: run.update(legs=3),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(change, quick, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--out", str(out)]) == 0
+    parameters, metadata = load_weights(out / "model.safetensors")
+    change(metadata["run"])
+    save_weights(out / "model.safetensors", parameters, metadata)
+    capsys.readouterr()
+    assert "tells of no run" in refused(train.main, ["--resume", "--out", str(out)], capsys)
+
+
+def test_a_run_that_is_about_to_go_on_has_no_stale_outputs(quick, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--out", str(out)]) == 0
+
+    class StopError(Exception):
+        pass
+
+    def stop(*_):
+        raise StopError
+
+    monkeypatch.setattr(load_backend("torch"), "train", stop)
+    with pytest.raises(StopError):
+        train.main(["--resume", "--epochs", "3", "--out", str(out)])
+    assert [path.name for path in out.iterdir()] == ["model.safetensors"]

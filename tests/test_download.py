@@ -6,6 +6,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pooch
 import pytest
 from conftest import write_folder
 
@@ -165,6 +166,27 @@ def test_an_interrupted_download_leaves_no_part_and_goes_on_with_what_is_whole(m
     mirrors[0].requests.clear()
     assert len(load_dataset("fashion-mnist").train) == 200
     assert mirrors[0].requests == others
+
+
+def test_a_failed_download_leaves_no_folder(mirrors, tmp_path):
+    mirrors[0].behaviour = mirrors[1].behaviour = "missing"
+    with pytest.raises(published.DownloadError):
+        load_dataset("fashion-mnist", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_mirror_has_a_few_seconds_to_answer(mirrors, monkeypatch):
+    given = []
+
+    class Downloader(pooch.HTTPDownloader):
+        def __init__(self, **settings):
+            given.append(settings["timeout"])
+            super().__init__(**settings)
+
+    monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
+    load_dataset("fashion-mnist")
+    assert given == [(published.CONNECT_TIMEOUT, published.STALL_TIMEOUT)] * 4
+    assert published.CONNECT_TIMEOUT <= 5
 
 
 def test_a_folder_that_cannot_be_written_is_named(mirrors, tmp_path):

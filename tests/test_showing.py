@@ -60,6 +60,17 @@ def test_a_run_that_goes_on_counts_its_own_examples_alone():
     assert recorder.examples_per_sec == 250
 
 
+def test_drawing_is_not_training():
+    recorder = Recorder(show=lambda _: shown.append(recorder.timer.running))
+    shown: list[bool] = []
+    recorder.start(num_epochs=1, num_examples=10)
+    recorder.timer.start()
+    recorder.add(1.0, 1.0, 0.5)
+    assert shown == [False]
+    assert recorder.timer.running
+    recorder.hide()
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_refused(loss):
     recorder = Recorder()

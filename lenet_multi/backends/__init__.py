@@ -30,7 +30,9 @@ def canonical_name(name: str) -> str:
 
 def installed_backends() -> tuple[str, ...]:
     """The canonical names of the backends whose framework is installed; imports none of them."""
-    return tuple(name for name in BACKENDS if find_spec(name))
+    specs = {name: find_spec(name) for name in BACKENDS}
+    # A folder that happens to have a framework's name is no package: it has no origin.
+    return tuple(name for name, spec in specs.items() if spec and spec.origin)
 
 
 def require_installed(name: str) -> str:
@@ -54,8 +56,8 @@ def load_backend(name: str) -> Backend:
     name = require_installed(name)
     try:
         return cast("Backend", import_module(f"lenet_multi.backends.{name}"))
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:
         raise UserError(
-            f"{BACKENDS[name]} is installed but cannot be imported ({problem}): "
+            f"{BACKENDS[name]} is installed but cannot be imported ({' '.join(str(problem).split())}): "
             f'reinstall it with pip install "lenet-multi[{name}]"'
         ) from problem

@@ -30,7 +30,7 @@ from lenet_multi.data import BatchIndices, Split
 from lenet_multi.recorder import Recorder
 
 Network = Any  # the framework's own: torch.nn.Module, keras.Sequential, gluon.nn.HybridSequential
-Batches = Iterable[Any]  # of (X, y): the framework's own tensors
+DataIter = Iterable[Any]  # of (X, y), the framework's own tensors
 
 
 class Backend(Protocol):
@@ -45,6 +45,10 @@ class Backend(Protocol):
 
     def available_devices(self) -> list[str]:
         """The devices that the framework sees, GPUs first: `["gpu:0", "cpu"]`."""
+        ...
+
+    def framework_device(self, device: str) -> Any:
+        """The framework's own name for `cpu`, `gpu:0`, ..."""
         ...
 
     def LeNet(self, architecture: Architecture, seed: int = 0, device: str = "auto") -> Network:
@@ -64,8 +68,10 @@ class Backend(Protocol):
         """The device that the network's parameters are on: `cpu`, `gpu:0`, ..."""
         ...
 
-    def batches(self, data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Batches:
+    def batches(self, data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> DataIter:
         """Gather batches by index and scale them: X float32 in [0, 1] in the framework's layout, y class indices (n,).
+
+        What is returned can be iterated again and again.
 
         Args:
             data: images uint8 (N, C, H, W) and labels uint8 (N,).
@@ -74,10 +80,10 @@ class Backend(Protocol):
         """
         ...
 
-    def evaluate_accuracy(self, net: Network, data_iter: Batches, device: Any = None) -> float:
+    def evaluate_accuracy(self, net: Network, data_iter: DataIter, device: str | None = None) -> float:
         """The fraction of the examples in `data_iter` that `net` classifies correctly.
 
-        `device` is where X and y are moved to; that of the network's parameters when None.
+        `device` is where they are moved to: `cpu`, `gpu:0`, ...; that of the network's parameters when None.
         """
         ...
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.data import BatchIndices, Split
+from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.process import available_cores
 from lenet_multi.recorder import Recorder
 
@@ -33,15 +33,17 @@ POOLINGS = {"avg": nn.AvgPool2D, "max": nn.MaxPool2D}
 
 
 def available_devices() -> list[str]:
+    """The devices that MXNet sees, GPUs first."""
     return [f"gpu:{number}" for number in range(npx.num_gpus())] + ["cpu"]
 
 
 def framework_device(device: str) -> mx.Context:
-    """MXNet's own device, which it calls a context, for a canonical name."""
+    """MXNet's own name for a device, a context."""
     return npx.cpu() if device == "cpu" else npx.gpu(int(device.removeprefix("gpu:")))
 
 
 def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn.HybridSequential:
+    """Build and initialise a network."""
     ctx = framework_device(choose_device(device, available_devices(), FRAMEWORK))
     mx.random.seed(seed)
     net = nn.HybridSequential()
@@ -69,26 +71,29 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn
 
 
 def device_of(net: nn.HybridBlock) -> str:
+    """The device that the network's parameters are on."""
     ctx = next(iter(net.collect_params().values())).list_ctx()[0]
     return "cpu" if ctx.device_type == "cpu" else f"gpu:{ctx.device_id}"
 
 
-def batches(
-    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Batches:
+    """Gather batches by index and scale them to [0, 1]."""
     ctx = framework_device(device)
-    for i in indices or BatchIndices(len(data)):
-        X = np.array(data.images[i], dtype="uint8", ctx=ctx).astype("float32") / 255
-        y = np.array(data.labels[i], dtype="int32", ctx=ctx)
-        yield X, y
+
+    def load(index: numpy.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        X = np.array(data.images[index], dtype="uint8", ctx=ctx).astype("float32") / 255
+        y = np.array(data.labels[index], dtype="int32", ctx=ctx)
+        return X, y
+
+    return Batches(BatchIndices(len(data)) if indices is None else indices, load)
 
 
-def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: mx.Context | None = None) -> float:
-    if device is None:
-        device = framework_device(device_of(net))
+def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: str | None = None) -> float:
+    """The fraction of the examples that the network classifies correctly."""
+    ctx = framework_device(device or device_of(net))
     num_correct, num_examples = 0, 0
     for X, y in data_iter:
-        X, y = X.as_in_ctx(device), y.as_in_ctx(device)
+        X, y = X.as_in_ctx(ctx), y.as_in_ctx(ctx)
         num_correct += (net(X).argmax(axis=1).astype("int32") == y).sum()
         num_examples += len(y)
     return int(num_correct) / num_examples
@@ -104,16 +109,20 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
+    """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
+    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
     for epoch in range(recorder.first_epoch, num_epochs):
-        indices = BatchIndices(len(train_data), batch_size, seed, epochs=[epoch])
-        report_at, loss_sum, num_correct, num_seen = recorder.report_points(len(indices)), 0.0, 0, 0
         recorder.timer.start()
-        for i, (X, y) in enumerate(batches(train_data, indices, device)):
+        train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, [epoch]), device)
+        num_batches = len(train_iter)
+        report_at = recorder.report_points(num_batches)
+        loss_sum, num_correct, num_examples = 0.0, 0, 0
+        for i, (X, y) in enumerate(train_iter):
             with autograd.record():
                 y_hat = net(X)
                 l = loss(y_hat, y)
@@ -123,22 +132,23 @@ def train(
             # MXNet computes in the background; only a report waits for it.
             loss_sum += l.sum()
             num_correct += (y_hat.argmax(axis=1).astype("int32") == y).sum()
-            num_seen += len(y)
+            num_examples += len(y)
             if i in report_at:
-                recorder.add(epoch + (i + 1) / len(indices), float(loss_sum) / num_seen, int(num_correct) / num_seen)
+                train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
+                recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
         recorder.timer.stop()
-        test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
         recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
     recorder.close(device)
     return recorder
 
 
 def get_parameters(net: nn.HybridBlock) -> dict[str, numpy.ndarray]:
-    # MXNet's own layout is the canonical one.
+    """A copy of the parameters in the canonical form, which is MXNet's own."""
     return {name.replace("_", "."): value.data().asnumpy() for name, value in net.collect_params().items()}
 
 
 def set_parameters(net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray]) -> None:
+    """Overwrite the parameters with canonical ones."""
     for name, parameter in net.collect_params().items():
         parameter.set_data(np.array(parameters[name.replace("_", ".")]))
 
@@ -146,15 +156,17 @@ def set_parameters(net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray])
 def loss_and_gradients(
     net: nn.HybridBlock, X: numpy.ndarray, y: numpy.ndarray
 ) -> tuple[float, dict[str, numpy.ndarray]]:
-    device = framework_device(device_of(net))
+    """The mean cross-entropy of a batch and its canonical gradients."""
+    ctx = framework_device(device_of(net))
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     with autograd.record():
-        l = loss(net(np.array(X, ctx=device)), np.array(y, ctx=device)).mean()
+        l = loss(net(np.array(X, ctx=ctx)), np.array(y, ctx=ctx)).mean()
     l.backward()
     return float(l), {name.replace("_", "."): value.grad().asnumpy() for name, value in net.collect_params().items()}
 
 
 def layer_outputs(net: nn.HybridSequential, X: numpy.ndarray) -> dict[str, numpy.ndarray]:
+    """What each layer of the description gives, after its activation."""
     outputs = {}
     x = np.array(X, ctx=framework_device(device_of(net)))
     for block in net:

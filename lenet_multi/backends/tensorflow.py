@@ -19,6 +19,9 @@ with quiet_stderr():  # what TensorFlow says all the same when it starts; an err
     import tensorflow as tf
     from keras import layers
 
+    # Left alone, TensorFlow takes nearly all memory of every GPU as soon as it looks at them.
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.list_logical_devices()
 
 FRAMEWORK = "TensorFlow"
@@ -29,11 +32,12 @@ POOLINGS = {"avg": layers.AveragePooling2D, "max": layers.MaxPooling2D}
 
 
 def available_devices() -> list[str]:
+    """The devices that TensorFlow sees, GPUs first."""
     return [f"gpu:{number}" for number in range(len(tf.config.list_logical_devices("GPU")))] + ["cpu"]
 
 
 def framework_device(device: str) -> str:
-    """TensorFlow's own device for a canonical name."""
+    """TensorFlow's own name for a device."""
     return "/CPU:0" if device == "cpu" else f"/{device.upper()}"
 
 
@@ -53,10 +57,10 @@ def convolution(name: str, layer: Conv) -> list[layers.Layer]:
 
 
 def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> keras.Sequential:
+    """Build and initialise a network."""
     device = choose_device(device, available_devices(), FRAMEWORK)
     keras.utils.set_random_seed(seed)
     channels, height, width = architecture.input_shape
-    # Xavier-uniform ("glorot_uniform") weights and zero biases are what Keras starts with.
     with tf.distribute.OneDeviceStrategy(framework_device(device)).scope():
         net = keras.Sequential([keras.Input((height, width, channels))])
         for name, layer in architecture.named_layers.items():
@@ -70,31 +74,42 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> ke
                     net.add(layers.Flatten(name=name))
                 case Dense(units, activation):
                     net.add(layers.Dense(units, activation=activation, name=name))
+    # Xavier-uniform ("glorot_uniform") weights and zero biases are what Keras starts with.
     return net
 
 
 def device_of(net: keras.Model) -> str:
+    """The device that the network's parameters are on."""
     device = net.weights[0].value.device.rpartition("device:")[2].lower()
     return "cpu" if device.startswith("cpu") else device
 
 
 def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> tf.data.Dataset:
-    indices = indices or BatchIndices(len(data))
-    with tf.device(framework_device("cpu")):  # tf.data gathers on the CPU; Keras moves each batch to its device
+    """Gather batches by index and scale them to [0, 1]."""
+    index_iter = tf.data.Dataset.from_generator(
+        (BatchIndices(len(data)) if indices is None else indices).__iter__,
+        output_signature=tf.TensorSpec([None], tf.int64),
+    )
+    # tf.data works on the CPU whatever `device` says; Keras moves each batch to where the network is.
+    with tf.device(framework_device("cpu")):
         images = tf.constant(data.images.transpose(0, 2, 3, 1))
         labels = tf.constant(data.labels, dtype=tf.int64)
-        index_iter = tf.data.Dataset.from_generator(
-            lambda: iter(indices), output_signature=tf.TensorSpec([None], tf.int64)
-        )
-        data_iter = index_iter.map(lambda i: (tf.cast(tf.gather(images, i), tf.float32) / 255, tf.gather(labels, i)))
-        return data_iter.prefetch(2)
+
+        def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            X = tf.cast(tf.gather(images, index), tf.float32) / 255
+            y = tf.gather(labels, index)
+            return X, y
+
+        return index_iter.map(load).prefetch(2)
 
 
 def evaluate_accuracy(net: keras.Model, data_iter: Iterable, device: str | None = None) -> float:
-    if device is None:
-        device = framework_device(device_of(net))
+    """The fraction of the examples that the network classifies correctly.
+
+    Written out, where `net.evaluate` would do, so that a network that is not compiled can be evaluated too.
+    """
     num_correct, num_examples = 0, 0
-    with tf.device(device):
+    with tf.device(framework_device(device or device_of(net))):
         for X, y in data_iter:
             num_correct += tf.math.count_nonzero(tf.argmax(net(X, training=False), axis=1) == y)
             num_examples += len(y)
@@ -137,25 +152,26 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
+    """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
-    with net.distribute_strategy.scope():
+    with net.distribute_strategy.scope():  # the one that the network was built in
         optimizer = keras.optimizers.SGD(learning_rate=lr)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA, Keras's default, is slower for this network on a CPU.
         net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    # `fit` goes through one iterator, so all epochs' batches stand in it, one epoch after the other.
+    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+    # `fit` goes through one iterator, so it holds the batches of all epochs, one epoch after the other.
     epochs = range(recorder.first_epoch, num_epochs)
     train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, epochs), device)
-    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
     num_batches = len(BatchIndices(len(train_data), batch_size))
     net.fit(
         train_iter,
         epochs=num_epochs,
         initial_epoch=recorder.first_epoch,
         steps_per_epoch=num_batches,
-        shuffle=False,
+        shuffle=False,  # it is shuffled already
         verbose=0,
         callbacks=[TrainCallback(test_iter, num_batches, recorder)],
     )
@@ -191,10 +207,12 @@ def canonical(net: keras.Model, arrays: Iterable[np.ndarray]) -> dict[str, np.nd
 
 
 def get_parameters(net: keras.Model) -> dict[str, np.ndarray]:
+    """A copy of the parameters in the canonical form."""
     return canonical(net, net.get_weights())
 
 
 def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> None:
+    """Overwrite the parameters with canonical ones."""
     for layer in net.layers:
         if layer.weights:
             shape, axes = canonical_axes(net, layer)
@@ -204,18 +222,19 @@ def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> No
 
 
 def loss_and_gradients(net: keras.Model, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-    device = framework_device(device_of(net))
+    """The mean cross-entropy of a batch and its canonical gradients."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    with tf.device(device), tf.GradientTape() as tape:
+    with tf.device(framework_device(device_of(net))), tf.GradientTape() as tape:
         l = loss(y, net(X.transpose(0, 2, 3, 1), training=True))
     gradients = tape.gradient(l, net.trainable_weights)
     return float(l), canonical(net, [gradient.numpy() for gradient in gradients])
 
 
 def layer_outputs(net: keras.Model, X: np.ndarray) -> dict[str, np.ndarray]:
+    """What each layer of the description gives, after its activation."""
     outputs = {}
-    x = tf.constant(X.transpose(0, 2, 3, 1))
     with tf.device(framework_device(device_of(net))):
+        x = tf.constant(X.transpose(0, 2, 3, 1))
         for layer in net.layers:
             x = layer(x)
             # `conv1` overwrites `conv1_zeros`: what counts is what the next layer gets.

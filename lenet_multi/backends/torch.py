@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.data import BatchIndices, Split
+from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.recorder import Recorder
 
 FRAMEWORK = "PyTorch"
@@ -22,25 +22,27 @@ POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
 def available_devices() -> list[str]:
+    """The devices that PyTorch sees, GPUs first."""
     return [f"gpu:{number}" for number in range(torch.accelerator.device_count())] + ["cpu"]
 
 
 def framework_device(device: str) -> torch.device:
-    """PyTorch's own device for a canonical name."""
-    if device == "cpu":
-        return torch.device("cpu")
+    """PyTorch's own name for a device."""
     accelerator = torch.accelerator.current_accelerator()
-    assert accelerator is not None
+    if device == "cpu" or accelerator is None:
+        return torch.device("cpu")
     return torch.device(accelerator.type, int(device.removeprefix("gpu:")))
 
 
 def init_weights(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
 def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn.Sequential:
+    """Build and initialise a network."""
     device = choose_device(device, available_devices(), FRAMEWORK)
     torch.manual_seed(seed)
     net = nn.Sequential()
@@ -65,30 +67,35 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn
 
 
 def device_of(net: nn.Module) -> str:
+    """The device that the network's parameters are on."""
     device = next(net.parameters()).device
     return "cpu" if device.type == "cpu" else f"gpu:{device.index}"
 
 
-def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
+def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Batches:
+    """Gather batches by index and scale them to [0, 1]."""
     images = torch.from_numpy(data.images).to(framework_device(device))
     labels = torch.from_numpy(data.labels).to(framework_device(device))
-    for index in indices or BatchIndices(len(data)):
+
+    def load(index: np.ndarray) -> tuple[Tensor, Tensor]:
         i = torch.from_numpy(index).to(framework_device(device))
         X = images[i].to(torch.float32, memory_format=torch.channels_last) / 255
         y = labels[i].long()
-        yield X, y
+        return X, y
+
+    return Batches(BatchIndices(len(data)) if indices is None else indices, load)
 
 
-def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: torch.device | None = None) -> float:
-    net.eval()
-    if device is None:
-        device = next(net.parameters()).device
+def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = None) -> float:
+    """The fraction of the examples that the network classifies correctly."""
+    to = framework_device(device or device_of(net))
     num_correct, num_examples = 0, 0
+    net.eval()
     with torch.no_grad():
         for X, y in data_iter:
             # A batch may hold several inputs, for networks that take more than one.
-            X = [x.to(device) for x in X] if isinstance(X, list) else X.to(device)
-            y = y.to(device)
+            X = [x.to(to) for x in X] if isinstance(X, list) else X.to(to)
+            y = y.to(to)
             num_correct += (net(X).argmax(dim=1) == y).sum()
             num_examples += len(y)
     return int(num_correct) / num_examples
@@ -104,17 +111,21 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
+    """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     loss = nn.CrossEntropyLoss()
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
+    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
     for epoch in range(recorder.first_epoch, num_epochs):
-        indices = BatchIndices(len(train_data), batch_size, seed, epochs=[epoch])
-        report_at, loss_sum, num_correct, num_seen = recorder.report_points(len(indices)), 0.0, 0, 0
-        net.train()
         recorder.timer.start()
-        for i, (X, y) in enumerate(batches(train_data, indices, device)):
+        train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, [epoch]), device)
+        num_batches = len(train_iter)
+        report_at = recorder.report_points(num_batches)
+        loss_sum, num_correct, num_examples = 0.0, 0, 0
+        net.train()
+        for i, (X, y) in enumerate(train_iter):
             optimizer.zero_grad()
             y_hat = net(X)
             l = loss(y_hat, y)
@@ -124,26 +135,28 @@ def train(
             with torch.no_grad():
                 loss_sum += l * len(y)
                 num_correct += (y_hat.argmax(dim=1) == y).sum()
-                num_seen += len(y)
+                num_examples += len(y)
             if i in report_at:
-                recorder.add(epoch + (i + 1) / len(indices), float(loss_sum) / num_seen, int(num_correct) / num_seen)
+                train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
+                recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
         recorder.timer.stop()
-        test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
         recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
     recorder.close(device)
     return recorder
 
 
 def get_parameters(net: nn.Module) -> dict[str, np.ndarray]:
-    # PyTorch's own layout is the canonical one.
+    """A copy of the parameters in the canonical form, which is PyTorch's own."""
     return {name: np.array(value.cpu(), np.float32, order="C") for name, value in net.state_dict().items()}
 
 
 def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None:
+    """Overwrite the parameters with canonical ones."""
     net.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
 
 
 def loss_and_gradients(net: nn.Module, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    """The mean cross-entropy of a batch and its canonical gradients."""
     device = next(net.parameters()).device
     loss = nn.CrossEntropyLoss()
     net.zero_grad()
@@ -154,6 +167,7 @@ def loss_and_gradients(net: nn.Module, X: np.ndarray, y: np.ndarray) -> tuple[fl
 
 
 def layer_outputs(net: nn.Sequential, X: np.ndarray) -> dict[str, np.ndarray]:
+    """What each layer of the description gives, after its activation."""
     net.eval()
     outputs = {}
     with torch.no_grad():

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from lenet_multi.architecture import NUM_CLASSES
+from lenet_multi.architecture import NUM_CLASSES, Architecture
 from lenet_multi.data import published, synthetic
-from lenet_multi.data.batches import BatchIndices, epoch_order
+from lenet_multi.data.batches import Batches, BatchIndices, epoch_order
 from lenet_multi.data.idx import (
     FILE_NAMES,
     IMAGES_MAGIC,
@@ -29,7 +29,17 @@ from lenet_multi.data.idx import (
     to_idx,
 )
 
-__all__ = ["BatchIndices", "DataError", "Dataset", "Split", "cache_folder", "epoch_order", "load_dataset"]
+__all__ = [
+    "BatchIndices",
+    "Batches",
+    "DataError",
+    "Dataset",
+    "Split",
+    "cache_folder",
+    "epoch_order",
+    "load_dataset",
+    "require_images_fit",
+]
 
 DATASETS = ("auto", *published.PUBLISHED, "synthetic")
 
@@ -80,6 +90,8 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
     Raises:
         DataError: when the files are missing, damaged, or do not fit one another.
     """
+    if not name:
+        raise DataError(f"dataset '', expected one of {', '.join(DATASETS)}, or a folder with four IDX files")
     if name == "auto":
         try:
             return load_dataset("fashion-mnist", data_dir)
@@ -97,6 +109,20 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         folder, payloads = published.payloads(name, roots)
         return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
     return _load_folder(Path(name))
+
+
+def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
+    """Check that a network takes a data set's images.
+
+    Raises:
+        DataError: when it takes another size.
+    """
+    shape = dataset.train.images.shape[1:]
+    if architecture.input_shape != shape:
+        given, wanted = (" x ".join(map(str, size)) for size in (shape, architecture.input_shape))
+        raise DataError(
+            f"dataset '{dataset.name}': images of {given}, expected {wanted} as the network takes: rescale the images"
+        )
 
 
 def _load_folder(folder: Path) -> Dataset:

@@ -6,8 +6,9 @@ stopped goes on with the batches it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,3 +45,22 @@ class BatchIndices:
                 order = epoch_order(self.num_examples, self.seed, epoch)
             for start in range(0, self.num_examples, self.batch_size):
                 yield order[start : start + self.batch_size]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches that are loaded one by one as they are asked for; can be iterated again and again.
+
+    Args:
+        indices: which examples make up which batch.
+        load: from the indices of a batch's examples to the batch.
+    """
+
+    indices: BatchIndices
+    load: Callable[[np.ndarray], Any]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.load, self.indices)

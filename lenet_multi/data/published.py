@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lenet_multi.data.idx import FILE_NAMES, DataError, find_file, read_payload
+from lenet_multi.files import CreatedFolder
 
 CONNECT_TIMEOUT, STALL_TIMEOUT = 4.0, 20.0  # seconds until a mirror must answer, and may pause in the middle
 
@@ -115,9 +116,10 @@ def _download(published: Published, folder: Path) -> None:
     failures: list[str] = []
     for mirror in published.mirrors:
         try:
-            for file_name in FILE_NAMES.values():
-                if find_file(folder, file_name) is None:
-                    _fetch(f"{mirror}{file_name}.gz", folder, file_name, published.digests[file_name])
+            with CreatedFolder(folder):
+                for file_name in FILE_NAMES.values():
+                    if find_file(folder, file_name) is None:
+                        _fetch(f"{mirror}{file_name}.gz", folder, file_name, published.digests[file_name])
             return
         except OSError as problem:  # requests' exceptions are OSErrors too
             failures.append(f"{mirror}: {_reason(problem)}")
