@@ -342,7 +342,16 @@ def _train(
     recorder = recorder or Recorder(reports_per_epoch=num_batches)
     test_data = ground.dataset.test.subset(BATCH_SIZE)
     with contextlib.redirect_stdout(io.StringIO()):
-        backend.train(net, data, test_data, epochs, LR, BATCH_SIZE, ground.seed, recorder)
+        backend.train(
+            net,
+            data,
+            test_data,
+            num_epochs=epochs,
+            lr=LR,
+            batch_size=BATCH_SIZE,
+            seed=ground.seed,
+            recorder=recorder,
+        )
     return list(_step_losses(recorder.points, num_batches, len(data)))
 
 

@@ -1,11 +1,13 @@
-"""What this process has used so far: time since its start, and memory."""
+"""What this process has used so far, time since its start and memory; and the machine that it runs on."""
 
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 _IMPORTED = time.monotonic()
@@ -30,6 +32,18 @@ def peak_rss_mb() -> float:
     except (OSError, IndexError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def describe_machine(*packages: str) -> str:
+    """The machine in words: processor, cores, memory, Python, and the versions of these packages."""
+    try:
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    except OSError:
+        models = []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+    processor = models[0].partition(": ")[2] if models else platform.processor() or platform.machine()
+    return f"{processor} with {available_cores()} cores and {memory:.0f} GiB; {', '.join(versions)}"
 
 
 def available_cores() -> int:

@@ -1,0 +1,295 @@
+"""The ladder holds, and each rung breaks where something is broken, with the right part named."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+from conftest import random_split, subset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_backends import architectures
+
+from lenet_multi import ladder, parity
+from lenet_multi.architecture import PRESETS, Architecture, Pool, lenet
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.data import Dataset, Split, epoch_order
+from lenet_multi.ladder import RUNGS, Ground, Measurement, climb
+
+LENET5 = PRESETS["lenet5"]
+RUNG = {rung.number: rung for rung in RUNGS}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Random images: 700 for training, a short last batch among them."""
+    return Dataset("random", random_split(700, (1, 28, 28)), random_split(300, (1, 28, 28), seed=1), ())
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Few steps on the long rungs."""
+    monkeypatch.setattr(ladder, "NUM_STEPS", 3)
+    monkeypatch.setattr(ladder, "RELAY_STEPS", 2)
+
+
+def test_every_rung_passes_on_every_backend(drawn, short):
+    results = list(climb(Ground(LENET5, drawn), {name: load_backend(name) for name in BACKENDS}))
+    assert [result.rung.number for result in results] == list(range(1, 12))
+    assert {result.rung.title: result.rows for result in results if not result.passed} == {}
+    assert all(list(result.rows) == list(BACKENDS) for result in results)
+
+
+@settings(max_examples=15, deadline=None)
+@given(architecture=architectures(), num_examples=st.integers(1, 5))
+def test_any_valid_description_computes_the_same_everywhere(architecture, num_examples):
+    """Rungs 1, 2, 4, 5 and 6 on random networks: several channels, any kernel, padding, pooling, activation, width."""
+    data = random_split(num_examples, architecture.input_shape)
+    ground = Ground(architecture, Dataset("random", data, data, ()))
+    backends = {name: load_backend(name) for name in BACKENDS}
+    for result in climb(ground, backends, tuple(RUNG[number] for number in (1, 2, 4, 5, 6))):
+        assert result.passed, (result.rung.title, result.rows)
+
+
+# Something broken, the rung that must see it, and what it must name.
+
+
+class Broken(types.SimpleNamespace):
+    """A backend with some of its functions replaced."""
+
+    def __init__(self, backend, **changed):
+        super().__init__(**{name: getattr(backend, name) for name in dir(backend) if not name.startswith("__")})
+        for name, change in changed.items():
+            setattr(self, name, change(getattr(backend, name)))
+
+
+def with_other_layers(change):
+    """The network built from a changed description."""
+
+    def broken(build):
+        return lambda architecture, *rest: build(
+            Architecture(architecture.input_shape, tuple(map(change, architecture.layers))), *rest
+        )
+
+    return {"LeNet": broken}
+
+
+def with_other_parameters(change):
+    """The parameters changed on their way in."""
+    return {"set_parameters": lambda write: lambda net, parameters: write(net, change(dict(parameters)))}
+
+
+def padding_off_by_one():
+    def change(layer):
+        return layer if getattr(layer, "padding", 0) == 0 else type(layer)(6, 5, 1, "sigmoid")
+
+    return with_other_layers(change)
+
+
+def max_in_place_of_average():
+    return with_other_layers(lambda layer: Pool("max", 2, 2) if isinstance(layer, Pool) else layer)
+
+
+def dense_rows_unpermuted():
+    def change(parameters):
+        weight = parameters["dense1.weight"].reshape(-1, 16, 5, 5)
+        return parameters | {"dense1.weight": np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(-1, 400)}
+
+    return with_other_parameters(change)
+
+
+def kernel_transposed():
+    def change(parameters):
+        return parameters | {"conv2.weight": np.ascontiguousarray(parameters["conv2.weight"].transpose(0, 1, 3, 2))}
+
+    return with_other_parameters(change)
+
+
+def bias_forgotten():
+    return with_other_parameters(lambda parameters: parameters | {"dense2.bias": np.zeros(84, np.float32)})
+
+
+def parameter_missing():
+    def change(read):
+        return lambda net: {name: value for name, value in read(net).items() if name != "conv2.bias"}
+
+    return {"get_parameters": change}
+
+
+def biases_random():
+    def change(read):
+        return lambda net: {n: v + 0.01 * n.endswith("dense1.bias") for n, v in read(net).items()}
+
+    return {"get_parameters": change}
+
+
+def scaled(name, factor):
+    """One parameter read out scaled."""
+
+    def change(read):
+        def broken(net):
+            parameters = read(net)
+            return parameters | {name: parameters[name] * np.float32(factor)}
+
+        return broken
+
+    return {"get_parameters": change}
+
+
+def weights_twice_too_wide():
+    return scaled("conv2.weight", 2)
+
+
+def weights_from_a_narrower_draw():
+    return scaled("dense1.weight", 0.8)
+
+
+def summed_not_averaged():
+    def change(measure):
+        def broken(net, X, y):
+            loss, gradients = measure(net, X, y)
+            return loss, {name: value * len(y) for name, value in gradients.items()}
+
+        return broken
+
+    return {"loss_and_gradients": change}
+
+
+def loss_summed():
+    def change(measure):
+        def broken(net, X, y):
+            loss, gradients = measure(net, X, y)
+            return loss * len(y), gradients
+
+        return broken
+
+    return {"loss_and_gradients": change}
+
+
+def trained(change):
+    """The loop on other data or with other settings."""
+
+    def broken(train):
+        def loop(net, train_data, test_data, **settings):
+            train_data, settings = change(train_data, settings)
+            return train(net, train_data, test_data, **settings)
+
+        return loop
+
+    return {"train": broken}
+
+
+def step_ten_times_too_long():
+    return trained(lambda data, settings: (data, settings | {"lr": settings["lr"] * 10}))
+
+
+def batches_shuffled_differently():
+    return trained(lambda data, settings: (data, settings | {"seed": settings["seed"] + 1}))
+
+
+def second_epoch_shuffled_like_the_first():
+    def change(data, settings):
+        if settings["recorder"].first_epoch == 1:
+            first, second = (epoch_order(len(data), settings["seed"], epoch) for epoch in (0, 1))
+            place = np.empty_like(first)
+            place[second] = first
+            data = Split(data.images[place], data.labels[place])
+        return data, settings
+
+    return trained(change)
+
+
+def last_batch_left_out():
+    def change(evaluate):
+        return lambda net, data_iter, *rest: evaluate(net, list(data_iter)[:-1], *rest)
+
+    return {"evaluate_accuracy": change}
+
+
+BREAKS = [
+    (padding_off_by_one, 1, "conv1"),
+    (parameter_missing, 2, "conv2.bias"),
+    (biases_random, 3, "dense1.bias"),
+    (weights_twice_too_wide, 3, "conv2.weight"),
+    (weights_from_a_narrower_draw, 3, "dense1.weight"),
+    (max_in_place_of_average, 4, "pool1"),
+    (dense_rows_unpermuted, 4, "dense1"),
+    (kernel_transposed, 4, "conv2"),
+    (bias_forgotten, 4, "dense2"),
+    (loss_summed, 5, "loss"),
+    (summed_not_averaged, 6, "conv1.weight"),
+    (step_ten_times_too_long, 7, "conv1.weight"),
+    (batches_shuffled_differently, 8, "step 1"),
+    (last_batch_left_out, 9, "correct predictions"),
+    (dense_rows_unpermuted, 10, "saved by torch"),
+    (second_epoch_shuffled_like_the_first, 11, "after torch"),
+]
+
+
+@pytest.mark.parametrize(("broken", "number", "named"), BREAKS, ids=lambda value: getattr(value, "__name__", None))
+def test_what_is_broken_turns_its_rung_red_and_is_named(broken, number, named, drawn, short):
+    backends = {"torch": load_backend("torch"), "broken": Broken(load_backend("torch"), **broken())}
+    (result,) = climb(Ground(LENET5, drawn), backends, (RUNG[number],))
+    # On rung 10 the sound one loads what the broken one saved, too.
+    assert result.rows["torch"].passed == (number != 10)
+    assert not result.rows["broken"].passed
+    assert result.rows["broken"].first_failing == named
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_flatten_left_unpermuted_is_seen_in_every_framework(name, drawn):
+    broken = Broken(load_backend(name), **dense_rows_unpermuted())
+    (result,) = climb(Ground(LENET5, drawn), {name: broken}, (RUNG[4],))
+    assert result.rows[name].first_failing == "dense1"
+
+
+def test_what_is_no_number_fails():
+    assert not Measurement({"a": 0.0, "b": float("nan"), "c": 1.0}, tolerance=2.0).passed
+    assert Measurement({"a": 0.0, "b": float("nan")}, tolerance=2.0).worst == "b"
+
+
+def test_every_tolerance_has_a_reason():
+    assert all(rung.reason for rung in RUNGS)
+
+
+# The command
+
+
+@pytest.fixture
+def quick_ladder(monkeypatch, drawn):
+    """The command on random data with the first four rungs alone."""
+    monkeypatch.setattr(parity, "load_dataset", lambda *_: drawn)
+    monkeypatch.setattr(parity, "NUM_STEPS", 2)
+    monkeypatch.setattr(parity, "climb", lambda ground, backends: climb(ground, backends, RUNGS[:4]))
+
+
+def test_the_command_prints_a_table_and_writes_every_number(quick_ladder, tmp_path, capsys):
+    assert parity.main(["--activation", "relu", "--json", str(tmp_path / "parity.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [name in lines[1] for name in BACKENDS] == [True] * 3
+    assert [line.count(" pass") for line in lines[2:6]] == [3] * 4
+    report = json.loads((tmp_path / "parity.json").read_text())
+    assert report["architecture"] == lenet(activation="relu").to_dict()
+    assert list(report["rungs"][3]["backends"]["mxnet"]["errors"]) == list(LENET5.named_layers)
+    assert list(report["rungs"][2]["backends"]["torch"]["errors"]) == list(LENET5.parameter_shapes)
+
+
+def test_the_command_says_which_framework_is_not_installed(quick_ladder, monkeypatch, capsys):
+    monkeypatch.setattr(parity, "installed_backends", lambda: ("torch",))
+    assert parity.main([]) == 0
+    assert capsys.readouterr().out.count("not installed") == 2 * 4
+
+
+def test_the_command_exits_1_where_a_rung_fails_and_names_the_layer(quick_ladder, monkeypatch, capsys):
+    broken = Broken(load_backend("tensorflow"), **dense_rows_unpermuted())
+    monkeypatch.setattr(parity, "load_backend", lambda name: broken if name == "tensorflow" else load_backend(name))
+    assert parity.main([]) == 1
+    printed = capsys.readouterr().out
+    assert "FAIL" in printed
+    assert "rung 4, tensorflow: dense1 is off by" in printed
+
+
+def test_the_command_refuses_data_that_is_too_small(drawn, monkeypatch, capsys):
+    monkeypatch.setattr(parity, "load_dataset", lambda *_: subset(drawn, 100, 100))
+    assert parity.main([]) == 2
+    assert "has 100 training examples, expected at least 25600" in capsys.readouterr().err
