@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from lenet_multi.cli import (
     add_data_options,
     add_network_options,
     architecture_from,
+    positive_float,
     run_command,
     seed_number,
     some_path,
@@ -34,6 +34,7 @@ from lenet_multi.data import load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
 from lenet_multi.ladder import BATCH_SIZE, NUM_STEPS, RUNGS, Ground, Measurement, Result, climb
+from lenet_multi.process import describe_machine
 
 FAILED_STATUS = 1
 TITLE_WIDTH, CELL_WIDTH = 38, 18
@@ -45,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
         "--backends", default="all", metavar="NAMES", help="torch, tensorflow, mxnet with commas between, or all (all)"
     )
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of parameters and shuffling (0)")
+    parser.add_argument(
+        "--lr", type=positive_float, metavar="X", help="learning rate (0.9, but 0.1 with tanh and 0.005 with relu)"
+    )
     parser.add_argument("--device", default="cpu", help="where the backends compute: auto, cpu, gpu, gpu:1 (cpu)")
     parser.add_argument("--json", type=some_path, metavar="FILE", help="write every number there")
     add_data_options(parser, default="auto")
@@ -118,12 +122,13 @@ def command(argv: Sequence[str] | None = None) -> int:
     for backend in backends.values():
         choose_device(device, backend.available_devices(), backend.FRAMEWORK)
 
-    print(f"{architecture.name} on {dataset.name}, seed {args.seed}, against a float64 referee")
+    ground = Ground(architecture, dataset, device, args.seed, args.lr)
+    print(f"{architecture.name} on {dataset.name}, seed {args.seed}, lr {ground.lr:g}, against a float64 referee")
     print(
         row("rung", "tolerance", [f"{name} {backends[name].VERSION}" if name in backends else name for name in names])
     )
     results = []
-    for result in climb(Ground(architecture, dataset, device, args.seed), backends):
+    for result in climb(ground, backends):
         results.append(result)
         cells = [cell(result.rows.get(name)) for name in names]
         print(row(f"{result.rung.number:2} {result.rung.title}", f"{result.rung.tolerance:g}", cells), flush=True)
@@ -134,8 +139,9 @@ def command(argv: Sequence[str] | None = None) -> int:
             "architecture": architecture.to_dict(),
             "dataset": dataset.name,
             "seed": args.seed,
+            "lr": ground.lr,
             "device": device,
-            "machine": platform.processor() or platform.machine(),
+            "machine": describe_machine(*installed, "numpy"),
             "backends": {name: backends[name].VERSION if name in backends else "not installed" for name in names},
             "rungs": [as_json(result) for result in results],
         }

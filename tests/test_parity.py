@@ -243,6 +243,31 @@ def test_a_flatten_left_unpermuted_is_seen_in_every_framework(name, drawn):
     assert result.rows[name].first_failing == "dense1"
 
 
+def test_a_rung_that_cannot_be_climbed_fails_and_the_climb_goes_on(drawn, short):
+    def fails(*_, **__):
+        raise RuntimeError("out of\npaper")
+
+    broken = Broken(load_backend("torch"), layer_outputs=lambda _: fails, train=lambda _: fails)
+    backends = {"torch": load_backend("torch"), "broken": broken}
+    results = list(climb(Ground(LENET5, drawn), backends))
+    failed = {result.rung.number: result.rows["broken"].first_failing for result in results if not result.passed}
+    assert failed == dict.fromkeys((1, 4, 7, 8, 10, 11), "RuntimeError (out of paper)")
+    # On rung 11 the sound one cannot go on after the broken one.
+    assert [result.rung.number for result in results if not result.rows["torch"].passed] == [11]
+
+
+def test_a_network_of_other_shapes_fails_every_rung_that_it_touches(drawn, short):
+    broken = Broken(load_backend("torch"), **padding_off_by_one())
+    failed = [result.rung.number for result in climb(Ground(LENET5, drawn), {"b": broken}) if not result.passed]
+    assert {1, 2, 4} <= set(failed)
+
+
+def test_the_learning_rate_is_the_chapters_for_sigmoids_alone(drawn):
+    assert Ground(LENET5, drawn).lr == 0.9
+    assert Ground(lenet(activation="relu"), drawn).lr == 0.005
+    assert Ground(lenet(activation="relu"), drawn, given_lr=0.3).lr == 0.3
+
+
 def test_what_is_no_number_fails():
     assert not Measurement({"a": 0.0, "b": float("nan"), "c": 1.0}, tolerance=2.0).passed
     assert Measurement({"a": 0.0, "b": float("nan")}, tolerance=2.0).worst == "b"
