@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
@@ -23,6 +24,9 @@ def command(argv: Sequence[str] | None = None) -> int:
         print("usage: lenet-multi COMMAND [OPTIONS]\n")
         print("\n".join(f"  {known:10}{what}" for known, what in COMMANDS.items()))
         print("\nlenet-multi COMMAND --help tells a command's options.")
+        return 0
+    if name == "--version":
+        print(f"lenet-multi {version('lenet-multi')}")
         return 0
     if name not in COMMANDS:
         raise UserError(f"command '{name}', expected one of {', '.join(COMMANDS)}: see lenet-multi --help")

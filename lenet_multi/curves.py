@@ -23,7 +23,15 @@ def draw_curves(points: Sequence[Point], num_epochs: int, title: str = "") -> Fi
     tested = [(point.epoch, point.test_acc) for point in points if point.test_acc is not None]
     axes.plot(epochs, [point.train_loss for point in points], "-", label="train loss")
     axes.plot(epochs, [point.train_acc for point in points], "--", label="train acc")
-    axes.plot([epoch for epoch, _ in tested], [acc for _, acc in tested], "-.", marker="o", ms=3, label="test acc")
+    axes.plot(
+        [epoch for epoch, _ in tested],
+        [acc for _, acc in tested],
+        "-.",
+        marker="o",
+        ms=3,
+        clip_on=False,
+        label="test acc",
+    )
     axes.set(xlabel="epoch", xlim=(0, max(num_epochs, 1)), ylim=(0, None), title=title)
     axes.grid(alpha=0.4)
     axes.legend()

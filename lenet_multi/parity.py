@@ -33,7 +33,7 @@ from lenet_multi.cli import (
 from lenet_multi.data import load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
-from lenet_multi.ladder import BATCH_SIZE, NUM_STEPS, RUNGS, Ground, Measurement, Result, climb
+from lenet_multi.ladder import BATCH_SIZE, NUM_STEPS, Ground, Measurement, Result, climb
 from lenet_multi.process import describe_machine
 
 FAILED_STATUS = 1
@@ -43,7 +43,11 @@ TITLE_WIDTH, CELL_WIDTH = 38, 18
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.parity", description="Compare every backend with a float64 referee.")
     parser.add_argument(
-        "--backends", default="all", metavar="NAMES", help="torch, tensorflow, mxnet with commas between, or all (all)"
+        "--backends",
+        "--backend",
+        default="all",
+        metavar="NAMES",
+        help="torch, tensorflow, mxnet with commas between, or all (all)",
     )
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of parameters and shuffling (0)")
     parser.add_argument(
@@ -109,6 +113,8 @@ def command(argv: Sequence[str] | None = None) -> int:
     installed = [name for name in names if name in installed_backends()]
     if not installed:
         raise UserError('no framework of these is installed, expected at least one: pip install "lenet-multi[all]"')
+    if args.json and not args.json.parent.is_dir():
+        raise UserError(f"--json '{args.json}': its folder is not there, expected one that is: make it first")
     architecture = architecture_from(args) or PRESETS["lenet5"]
     dataset = load_dataset(args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)
@@ -133,7 +139,8 @@ def command(argv: Sequence[str] | None = None) -> int:
         cells = [cell(result.rows.get(name)) for name in names]
         print(row(f"{result.rung.number:2} {result.rung.title}", f"{result.rung.tolerance:g}", cells), flush=True)
     told = [sentence for result in results for sentence in failures(result)]
-    print("\n".join(told) if told else f"all {len(RUNGS)} rungs pass")
+    failed = sum(not result.passed for result in results)
+    print("\n".join([*told, f"{failed} of {len(results)} rungs fail"]) if told else f"all {len(results)} rungs pass")
     if args.json:
         report = {
             "architecture": architecture.to_dict(),

@@ -25,7 +25,11 @@ DIFFER_STATUS = 1
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.shapes", description="Compare the output shape of every layer.")
     parser.add_argument(
-        "--backend", default="all", metavar="NAME", help="torch, tensorflow, mxnet, several with commas, or all (all)"
+        "--backend",
+        "--backends",
+        default="all",
+        metavar="NAME",
+        help="torch, tensorflow, mxnet, several with commas, or all (all)",
     )
     add_network_options(parser)
     return parser

@@ -216,6 +216,8 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
         raise DivergenceError(f"{problem}; {kept(out)}" if out else str(problem)) from None
     if out:
         write_outputs(out)
+    if dataset.name == "synthetic":
+        say("note: these figures are on `synthetic`, garments drawn by code, and NOT on Fashion-MNIST")
 
 
 def begin(out: Path, run: Run, parameters: Parameters) -> None:
@@ -239,7 +241,7 @@ def kept(out: Path) -> str:
 
 def going_on(args: argparse.Namespace) -> str:
     """The command that resumes the run, as a shell takes it."""
-    command = ["python", "-m", "lenet_multi.train", "--resume", "--out", str(args.out)]
+    command = [sys.executable, "-m", "lenet_multi.train", "--resume", "--out", str(args.out)]
     if args.data_dir:
         command += ["--data-dir", str(args.data_dir)]
     if args.device != "auto":

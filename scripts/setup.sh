@@ -25,7 +25,7 @@ set_up() {
         echo "making $venv" >&2
         "$base" -m venv --clear "$venv"
     fi
-    echo "installing lenet-multi[$extra] into $venv" >&2
+    echo "installing lenet-multi[$extra] into $venv: this takes some minutes" >&2
     if ! "$python" -m pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" \
         --editable "$root[$extra]" >&2; then
         echo "error: lenet-multi[$extra] could not be installed (pip says why above): check the network and run again" >&2

@@ -249,7 +249,7 @@ def refused(main, arguments, capsys) -> str:
         (["--seed", "-1"], "--seed: '-1', expected a whole number from 0"),
         (["--device", "gpu:99"], "device 'gpu:99', expected one that PyTorch sees here"),
         (["--device", "toaster"], "device 'toaster', expected auto, cpu, gpu"),
-        (["--dataset", "nowhere"], "dataset 'nowhere': expected one of auto, fashion-mnist"),
+        (["--dataset", "nowhere"], "dataset 'nowhere': no such data set and no such folder, expected one of auto"),
         (["--kernel-sizes", "40"], "layer conv1: a 40 x 40 window is larger than its padded input"),
         (["--conv-channels", "6,0"], "layer conv2: channels 0"),
         (["--conv-channels", "six"], "--conv-channels: 'six', expected whole numbers"),

@@ -117,7 +117,10 @@ def test_a_folder_that_does_not_fit_is_refused(damage, tmp_path):
 
 
 def test_a_name_that_is_no_data_set_and_no_folder_is_refused():
-    with pytest.raises(DataError, match="'fasion-mnist': expected one of auto, fashion-mnist, mnist, synthetic"):
+    with pytest.raises(
+        DataError,
+        match="'fasion-mnist': no such data set and no such folder, expected one of auto, fash",
+    ):
         load_dataset("fasion-mnist")
 
 

@@ -166,7 +166,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_says_how_to_go_on_and_exits_130(name,
     assert 1 <= run.epochs_done < EPOCHS
     assert errors.splitlines() == [
         f"interrupted: '{out}' keeps the run after epoch {run.epochs_done} of {EPOCHS}; "
-        f"go on with: python -m lenet_multi.train --resume --out {out} --device cpu"
+        f"go on with: {sys.executable} -m lenet_multi.train --resume --out {out} --device cpu"
     ]
     assert output == ""
     assert sorted(path.name for path in out.iterdir()) == [

@@ -21,7 +21,7 @@ def test_the_python_example_runs(fashion_mnist, monkeypatch, capsys):
     monkeypatch.setattr(lenet_multi, "load_dataset", lambda name: subset(fashion_mnist, 1000, 500), raising=False)
     (code,) = blocks("python")
     exec(code, {})
-    assert "Point(epoch=1.0" in capsys.readouterr().out
+    assert "Point(epoch=2.0" in capsys.readouterr().out
 
 
 COMMANDS = [

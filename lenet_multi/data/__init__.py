@@ -108,7 +108,7 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         roots = [Path(root) for root in (data_dir, os.environ.get("LENET_MULTI_DATA"), cache_folder()) if root]
         folder, payloads = published.payloads(name, roots)
         return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
-    return _load_folder(Path(name))
+    return _load_folder(name)
 
 
 def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
@@ -125,14 +125,19 @@ def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
         )
 
 
-def _load_folder(folder: Path) -> Dataset:
+def _load_folder(name: str) -> Dataset:
+    folder = Path(name)
     if not folder.is_dir():
-        raise DataError(f"dataset '{folder}': expected one of {', '.join(DATASETS)}, or a folder with four IDX files")
+        raise DataError(
+            f"dataset '{name}': no such data set and no such folder, "
+            f"expected one of {', '.join(DATASETS)}, or a folder with four IDX files"
+        )
     missing = [name for name in FILE_NAMES.values() if find_file(folder, name) is None]
     if missing:
-        raise DataError(f"dataset folder '{folder}' lacks {', '.join(missing)}: put the file there, plain or .gz")
-    found = {name: find_file(folder, name) or folder for name in FILE_NAMES.values()}
-    payloads = {name: read_payload(path) for name, path in found.items()}
+        raise DataError(
+            f"dataset folder '{folder}' lacks {', '.join(missing)}: put what is missing there, plain or .gz"
+        )
+    payloads = {file: read_payload(find_file(folder, file) or folder) for file in FILE_NAMES.values()}
     return _dataset(str(folder.resolve()), folder, payloads, tuple(map(str, range(NUM_CLASSES))))
 
 
