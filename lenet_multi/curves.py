@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lenet_multi.recorder import Point
@@ -19,23 +20,21 @@ def draw_curves(points: Sequence[Point], num_epochs: int, title: str = "") -> Fi
 
     figure = Figure(figsize=(5, 3.5), dpi=120, layout="constrained")
     axes = figure.subplots()
-    epochs = [point.epoch for point in points]
-    tested = [(point.epoch, point.test_acc) for point in points if point.test_acc is not None]
-    axes.plot(epochs, [point.train_loss for point in points], "-", label="train loss")
-    axes.plot(epochs, [point.train_acc for point in points], "--", label="train acc")
-    axes.plot(
-        [epoch for epoch, _ in tested],
-        [acc for _, acc in tested],
-        "-.",
-        marker="o",
-        ms=3,
-        clip_on=False,
-        label="test acc",
-    )
-    axes.set(xlabel="epoch", xlim=(0, max(num_epochs, 1)), ylim=(0, None), title=title)
-    axes.grid(alpha=0.4)
+    plot_curves(axes, points, num_epochs, title)
     axes.legend()
     return figure
+
+
+def plot_curves(axes: Axes, points: Sequence[Point], num_epochs: int, title: str = "") -> None:
+    """The curves in a panel of a figure."""
+    epochs = [point.epoch for point in points]
+    tested = [point for point in points if point.test_acc is not None]
+    axes.plot(epochs, [point.train_loss for point in points], "-", label="train loss")
+    axes.plot(epochs, [point.train_acc for point in points], "--", label="train acc")
+    test_epochs, test_accs = [point.epoch for point in tested], [point.test_acc or 0.0 for point in tested]
+    axes.plot(test_epochs, test_accs, "-.", marker="o", ms=3, clip_on=False, label="test acc")
+    axes.set(xlabel="epoch", xlim=(0, max(num_epochs, 1)), ylim=(0, None), title=title)
+    axes.grid(alpha=0.4)
 
 
 def png(figure: Figure) -> bytes:
