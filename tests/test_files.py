@@ -50,7 +50,15 @@ def test_a_folder_that_was_there_or_holds_something_stays(tmp_path):
     assert not (tmp_path / "there" / "a" / "b").exists()
 
 
-def test_ctrl_c_waits_for_files_that_belong_together():
+@pytest.fixture
+def ctrl_c_interrupts():
+    """Also where these tests run in a shell's background job, for which Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_waits_for_files_that_belong_together(ctrl_c_interrupts):
     with uninterrupted():
         signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

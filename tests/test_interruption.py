@@ -35,7 +35,14 @@ def start(folder):
             command += ["--dataset", str(folder), "--epochs", str(EPOCHS), "--batch-size", "64", "--lr", "0.1"]
             command += ["--activation", "tanh"]
         processes.append(
-            subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [*command, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                # A shell's background job, as these tests may be, hands down that Ctrl-C is to be ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         )
         return processes[-1]
 
