@@ -18,6 +18,7 @@ from lenet_multi.errors import UserError
 
 if TYPE_CHECKING:
     from lenet_multi.data import load_dataset
+    from lenet_multi.ports import compare_networks
     from lenet_multi.weights import load_weights, save_weights
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Flatten",
     "Pool",
     "UserError",
+    "compare_networks",
     "installed_backends",
     "lenet",
     "load_backend",
@@ -36,7 +38,12 @@ __all__ = [
     "save_weights",
 ]
 
-_NEEDS_NUMPY = {"load_dataset": "data", "load_weights": "weights", "save_weights": "weights"}
+_NEEDS_NUMPY = {
+    "compare_networks": "ports",
+    "load_dataset": "data",
+    "load_weights": "weights",
+    "save_weights": "weights",
+}
 
 
 def __getattr__(name: str) -> Any:

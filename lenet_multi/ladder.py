@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,9 +29,12 @@ from lenet_multi.weights import load_weights, save_weights
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend, Network
 
-NUM_STEPS = 100  # rung 8
-RELAY_STEPS = 10  # rung 11: steps per epoch
 BATCH_SIZE = 256
+# The runs of rungs 8 and 11, which the referee takes part in, and it is slow: so their batches are smaller. They have
+# two epochs, and each of these ends with a short batch: what its update did shows in the second.
+TRAINING_BATCH_SIZE = 64
+TRAINING_STEPS = 50  # rung 8: steps per epoch
+RELAY_STEPS = 10  # rung 11: steps per epoch
 # The chapter's rate, and less where an activation passes on larger gradients: training that jumps about multiplies
 # rounding errors, and would compare luck.
 STEADY_LR = {None: 0.9, "sigmoid": 0.9, "tanh": 0.1, "relu": 0.005}
@@ -40,10 +43,14 @@ RELATIVE_TIE = 1e-6  # two logits whose difference is below this, times the larg
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a rung found for one backend: an error for each part (layer, parameter, step, ...) and how it is judged."""
+    """What a rung found for one backend: an error for each part (layer, parameter, step, ...) and how it is judged.
+
+    `seen` holds the numbers that the errors come from, where they say more: losses, counts.
+    """
 
     errors: dict[str, float]
     tolerance: float
+    seen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def worst(self) -> str:
@@ -134,34 +141,38 @@ class Ground:
         return referee.loss_and_gradients(self.architecture, self.parameters, self.inputs, self.labels)
 
     @cached_property
-    def long_run(self) -> Split:
-        """Real examples for rung 8, the last batch a short one."""
-        return self.dataset.train.subset(NUM_STEPS * BATCH_SIZE - BATCH_SIZE // 2)
+    def start(self) -> referee.Arrays:
+        """Where the runs of rungs 8 and 11 start."""
+        return referee.xavier_uniform(self.architecture, self.seed)
 
     @cached_property
-    def long_run_losses(self) -> list[float]:
-        return self._train(self.long_run, epochs=1)
+    def training_data(self) -> Split:
+        return self.dataset.train.subset(examples_for(TRAINING_STEPS))
 
     @cached_property
-    def relay_run(self) -> Split:
-        return self.dataset.train.subset(RELAY_STEPS * BATCH_SIZE)
+    def training(self) -> tuple[list[float], referee.Arrays]:
+        return self._train(self.training_data)
 
     @cached_property
-    def relay_losses(self) -> list[float]:
-        return self._train(self.relay_run, epochs=2)
+    def relay_data(self) -> Split:
+        return self.dataset.train.subset(examples_for(RELAY_STEPS))
 
-    def _train(self, data: Split, epochs: int) -> list[float]:
-        """The referee's loss at each step of the chapter's training, from the Xavier start."""
-        parameters: referee.Arrays = referee.xavier_uniform(self.architecture, self.seed)
+    @cached_property
+    def relay(self) -> tuple[list[float], referee.Arrays]:
+        return self._train(self.relay_data)
+
+    def _train(self, data: Split) -> tuple[list[float], referee.Arrays]:
+        """Two epochs of the chapter's training by the referee: the loss of each step, and the final parameters."""
+        parameters = self.start
         losses = []
-        for i in BatchIndices(len(data), BATCH_SIZE, self.seed, range(epochs)):
+        for i in BatchIndices(len(data), TRAINING_BATCH_SIZE, self.seed, range(2)):
             X, y = data.images[i].astype(np.float32) / 255, data.labels[i].astype(np.int64)
             loss, gradients = referee.loss_and_gradients(self.architecture, parameters, X, y)
             parameters = referee.sgd_step(parameters, gradients, self.lr)
             losses.append(loss)
         if not np.isfinite(losses).all():
             raise UserError(f"--lr {self.lr:g} makes the referee's loss infinite, expected less: take a smaller one")
-        return losses
+        return losses, parameters
 
     @cached_property
     def test_logits(self) -> np.ndarray:
@@ -177,8 +188,14 @@ class Ground:
         return net
 
 
+def examples_for(steps: int) -> int:
+    """As many examples as make so many batches, the last of them a short one."""
+    return steps * TRAINING_BATCH_SIZE - TRAINING_BATCH_SIZE // 2
+
+
 Backends = Mapping[str, "Backend"]
 Rows = dict[str, Measurement]  # backend's name to what was found
+Found = tuple[dict[str, float], dict[str, Any]]  # errors, and the numbers that they come from
 
 
 def output_shapes(ground: Ground, backends: Backends, tolerance: float) -> Rows:
@@ -199,30 +216,35 @@ def parameter_shapes(ground: Ground, backends: Backends, tolerance: float) -> Ro
 
     def measure(backend: Backend) -> dict[str, float]:
         found = {name: value.shape for name, value in backend.get_parameters(ground.network(backend)).items()}
-        return {name: float(found.get(name) != expected.get(name)) for name in [*expected, *(found - expected.keys())]}
+        return {name: float(found.get(name) != expected.get(name)) for name in expected | found}
 
     return _each(backends, tolerance, measure)
 
 
 def initialisation(ground: Ground, backends: Backends, tolerance: float) -> Rows:
-    """Rung 3. A weight's error is how far its variance lies from a uniform draw's, in standard errors of that draw.
+    """Rung 3. A weight's error is how far its mean and variance lie from a uniform draw's, in standard errors.
 
-    It is infinite where a weight exceeds Xavier's bound, and a bias's is where it is not zero.
+    The larger of the two; infinite where a weight exceeds Xavier's bound, and a bias's where it is not zero.
     """
 
-    def deviation(name: str, value: np.ndarray) -> float:
+    def deviation(name: str, value: np.ndarray | None) -> float:
+        if value is None:
+            return math.inf
         if name.endswith(".bias"):
             return math.inf if value.any() else 0.0
         bound = referee.xavier_bound(value.shape)
         if np.abs(value).max() > bound * (1 + 1e-6):
             return math.inf
-        # The variance of a uniform draw within the bound is bound**2 / 3; estimated from n values it has, relative to
-        # itself, the standard error sqrt(0.8 / n).
-        return float(abs((value.astype(np.float64) ** 2).mean() / (bound**2 / 3) - 1) / math.sqrt(0.8 / value.size))
+        # Of a uniform draw between -1 and 1 the mean is 0 and the mean square 1/3; estimated from n values they have
+        # the standard errors sqrt(1/3 / n) and, relative to itself, sqrt(0.8 / n).
+        draw = value.astype(np.float64) / bound
+        mean = abs(draw.mean()) / math.sqrt(1 / 3 / draw.size)
+        variance = abs(3 * (draw**2).mean() - 1) / math.sqrt(0.8 / draw.size)
+        return float(max(mean, variance))
 
     def measure(backend: Backend) -> dict[str, float]:
-        parameters = backend.get_parameters(ground.network(backend))
-        return {name: deviation(name, value) for name, value in parameters.items()}
+        found = backend.get_parameters(ground.network(backend))
+        return {name: deviation(name, found.get(name)) for name in ground.architecture.parameter_shapes}
 
     return _each(backends, tolerance, measure)
 
@@ -275,7 +297,7 @@ def sgd_step(ground: Ground, backends: Backends, tolerance: float) -> Rows:
 
     def measure(backend: Backend) -> dict[str, float]:
         net = ground.network(backend, ground.parameters)
-        _train(backend, net, ground.batch, ground, epochs=1)
+        _train(backend, net, ground.batch, ground, epochs=1, batch_size=BATCH_SIZE)
         found = backend.get_parameters(net)
         return {name: _relative(found.get(name), value) for name, value in expected.items()}
 
@@ -283,12 +305,16 @@ def sgd_step(ground: Ground, backends: Backends, tolerance: float) -> Rows:
 
 
 def training(ground: Ground, backends: Backends, tolerance: float) -> Rows:
-    """Rung 8. The absolute error of the loss at each step of the backend's own loop, from the same Xavier start."""
+    """Rung 8. The absolute error of the loss at each step of the backend's own loop, from the same Xavier start.
 
-    def measure(backend: Backend) -> dict[str, float]:
-        net = ground.network(backend, referee.xavier_uniform(ground.architecture, ground.seed))
-        losses = _train(backend, net, ground.long_run, ground, epochs=1)
-        return _by_step(losses, ground.long_run_losses)
+    And how far the final parameters are from the referee's, over how far these went.
+    """
+    losses, final = ground.training
+
+    def measure(backend: Backend) -> Found:
+        net = ground.network(backend, ground.start)
+        found = _train(backend, net, ground.training_data, ground, epochs=2)
+        return _by_step(found, losses) | _final(ground, backend.get_parameters(net), final), {"losses": found}
 
     return _each(backends, tolerance, measure)
 
@@ -296,21 +322,24 @@ def training(ground: Ground, backends: Backends, tolerance: float) -> Rows:
 def evaluator(ground: Ground, backends: Backends, tolerance: float) -> Rows:
     """Rung 9. By how much the number of correct predictions on the whole test set differs, beyond what ties explain.
 
-    A tie is an example whose label's logit and the best other one are nearer than rounding in float32 can tell.
+    A tie is an example whose label's logit and the best other one are nearer than rounding in float32 can tell: it may
+    count as correct or not.
     """
     labels = ground.dataset.test.labels.astype(np.int64)
     logits = ground.test_logits
     of_label = logits[np.arange(len(labels)), labels]
     others = logits.copy()
     others[np.arange(len(labels)), labels] = -np.inf
-    ties = int((np.abs(of_label - others.max(axis=1)) < RELATIVE_TIE * np.abs(logits).max()).sum())
-    expected = int((logits.argmax(axis=1) == labels).sum())
+    lead = of_label - others.max(axis=1)
+    tie = RELATIVE_TIE * np.abs(logits).max()
+    least, most = int((lead > tie).sum()), int((lead > -tie).sum())
 
-    def measure(backend: Backend) -> dict[str, float]:
+    def measure(backend: Backend) -> Found:
         net = ground.network(backend, ground.parameters)
         test_iter = backend.batches(ground.dataset.test, BatchIndices(len(labels), BATCH_SIZE), ground.device)
         found = round(backend.evaluate_accuracy(net, test_iter) * len(labels))
-        return {"correct predictions": float(max(0, abs(found - expected) - ties))}
+        seen = {"correct": found, "expected, ties wrong": least, "expected, ties right": most}
+        return {"correct predictions": float(max(least - found, found - most, 0))}, seen
 
     return _each(backends, tolerance, measure)
 
@@ -342,35 +371,44 @@ def exchange(ground: Ground, backends: Backends, tolerance: float) -> Rows:
 
 
 def relay(ground: Ground, backends: Backends, tolerance: float) -> Rows:
-    """Rung 11. The absolute error of the loss at each step of an epoch that goes on after one in each framework."""
-    start = referee.xavier_uniform(ground.architecture, ground.seed)
+    """Rung 11. As rung 8, for an epoch that goes on after one in each framework: the worst of loss and parameters."""
+    losses, final = ground.relay
     after: dict[str, tuple[referee.Arrays, list[Point]]] = {}
 
     def begin(name: str) -> None:
         backend = backends[name]
-        net, recorder = ground.network(backend, start), Recorder(reports_per_epoch=RELAY_STEPS)
-        _train(backend, net, ground.relay_run, ground, epochs=1, recorder=recorder)
+        net, recorder = ground.network(backend, ground.start), Recorder(reports_per_epoch=RELAY_STEPS)
+        _train(backend, net, ground.relay_data, ground, epochs=1, recorder=recorder)
         after[name] = backend.get_parameters(net), recorder.points
 
     not_begun = _each_safely(backends, begin)
 
-    def measure(backend: Backend) -> dict[str, float]:
+    def measure(backend: Backend) -> Found:
         errors = {f"after {name}": math.inf for name in not_begun}
+        seen = {}
         for name, (parameters, points) in after.items():
             recorder = Recorder(first_epoch=1, points=points, reports_per_epoch=RELAY_STEPS)
             net = ground.network(backend, parameters)
-            losses = _train(backend, net, ground.relay_run, ground, epochs=2, recorder=recorder)
-            errors[f"after {name}"] = max(_by_step(losses, ground.relay_losses).values())
-        return errors
+            found = _train(backend, net, ground.relay_data, ground, epochs=2, recorder=recorder)
+            seen[f"losses after {name}"] = found
+            parts = _by_step(found, losses) | _final(ground, backend.get_parameters(net), final)
+            errors[f"after {name}"] = max(parts.values(), key=_number)
+        return errors, seen
 
     return _each(backends, tolerance, measure)
 
 
 def _train(
-    backend: Backend, net: Network, data: Split, ground: Ground, epochs: int, recorder: Recorder | None = None
+    backend: Backend,
+    net: Network,
+    data: Split,
+    ground: Ground,
+    epochs: int,
+    recorder: Recorder | None = None,
+    batch_size: int = TRAINING_BATCH_SIZE,
 ) -> list[float]:
     """Train with the backend's own loop, unseen, and give the loss of every step."""
-    num_batches = len(BatchIndices(len(data), BATCH_SIZE))
+    num_batches = len(BatchIndices(len(data), batch_size))
     recorder = recorder or Recorder(reports_per_epoch=num_batches)
     test_data = ground.dataset.test.subset(BATCH_SIZE)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -380,18 +418,18 @@ def _train(
             test_data,
             num_epochs=epochs,
             lr=ground.lr,
-            batch_size=BATCH_SIZE,
+            batch_size=batch_size,
             seed=ground.seed,
             recorder=recorder,
         )
-    return list(_step_losses(recorder.points, num_batches, len(data)))
+    return list(_step_losses(recorder.points, num_batches, batch_size, len(data)))
 
 
-def _step_losses(points: list[Point], num_batches: int, num_examples: int) -> Iterator[float]:
+def _step_losses(points: list[Point], num_batches: int, batch_size: int, num_examples: int) -> Iterator[float]:
     """The losses whose running means over each epoch the points are."""
     before_sum, before_seen = 0.0, 0
     for number, point in enumerate(points):
-        seen = min((number % num_batches + 1) * BATCH_SIZE, num_examples)
+        seen = min((number % num_batches + 1) * batch_size, num_examples)
         if number % num_batches == 0:
             before_sum, before_seen = 0.0, 0
         yield (point.train_loss * seen - before_sum) / (seen - before_seen)
@@ -405,8 +443,26 @@ def _by_step(found: list[float], expected: list[float]) -> dict[str, float]:
     return {f"step {step}": abs(a - b) for step, (a, b) in pairs}
 
 
-def _each(backends: Backends, tolerance: float, measure: Callable[[Backend], dict[str, float]]) -> Rows:
-    return {name: Measurement(_safely(measure, backend), tolerance) for name, backend in backends.items()}
+def _final(ground: Ground, found: referee.Arrays, expected: referee.Arrays) -> dict[str, float]:
+    """How far the parameters ended from the referee's, over how far these went: Euclidean norms over all of them.
+
+    All together, for where a relu bends, a rounding error can turn the gradient of a small parameter.
+    """
+
+    def distance(ours: referee.Arrays) -> float:
+        return math.sqrt(sum(float(((ours[name] - value) ** 2).sum()) for name, value in expected.items()))
+
+    same_shapes = {name: value.shape for name, value in found.items()} == ground.architecture.parameter_shapes
+    return {"final weights": distance(found) / (distance(ground.start) or 1.0) if same_shapes else math.inf}
+
+
+def _each(backends: Backends, tolerance: float, measure: Callable[[Backend], dict[str, float] | Found]) -> Rows:
+    rows = {}
+    for name, backend in backends.items():
+        found = _safely(measure, backend)
+        errors, seen = found if isinstance(found, tuple) else (found, {})
+        rows[name] = Measurement(errors, tolerance, seen)
+    return rows
 
 
 def _each_safely(backends: Backends, prepare: Callable[[str], None]) -> list[str]:
@@ -420,7 +476,7 @@ def _each_safely(backends: Backends, prepare: Callable[[str], None]) -> list[str
     return failed
 
 
-def _safely(measure: Callable[[Backend], dict[str, float]], backend: Backend) -> dict[str, float]:
+def _safely(measure: Callable[[Backend], dict[str, float] | Found], backend: Backend) -> dict[str, float] | Found:
     """What was measured; a backend that raises an error fails the rung, and the climb goes on."""
     try:
         return measure(backend)
@@ -457,10 +513,10 @@ RUNGS = (
     Rung(5, "loss", 2e-6, "the mean of 256 float32 losses, each good to some 1e-7", loss),
     Rung(6, "gradients", 1e-4, "sums over up to 200,704 products in float32, some of which nearly cancel", gradients),
     Rung(7, "weights after one SGD step", 2e-6, "the gradients' error, small against the weights", sgd_step),
-    Rung(8, f"loss over {NUM_STEPS} steps", 1e-3, "rounding errors grow from step to step", training),
+    Rung(8, "100 steps: losses, final weights", 1e-3, "rounding errors grow from step to step", training),
     Rung(9, "correct predictions on the test set", 0, "counts are equal, but for ties in the logits", evaluator),
     Rung(10, "logits with exchanged parameters", 5e-6, "as for the layers' outputs", exchange),
-    Rung(11, "loss in a relay", 1e-3, "as for the loss over many steps", relay),
+    Rung(11, "a relay: losses, final weights", 1e-3, "as for the 100 steps", relay),
 )
 
 

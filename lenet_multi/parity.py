@@ -33,8 +33,8 @@ from lenet_multi.cli import (
 from lenet_multi.data import load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
-from lenet_multi.ladder import BATCH_SIZE, NUM_STEPS, Ground, Measurement, Result, climb
-from lenet_multi.process import describe_machine
+from lenet_multi.ladder import BATCH_SIZE, TRAINING_STEPS, Ground, Measurement, Result, climb, examples_for
+from lenet_multi.process import describe_machine, seconds_since_process_start
 
 FAILED_STATUS = 1
 TITLE_WIDTH, CELL_WIDTH = 38, 18
@@ -100,6 +100,7 @@ def as_json(result: Result) -> dict[str, Any]:
                 "passed": found.passed,
                 "first_failing": found.first_failing,
                 "errors": {part: number(error) for part, error in found.errors.items()},
+                **found.seen,
             }
             for name, found in result.rows.items()
         },
@@ -118,10 +119,11 @@ def command(argv: Sequence[str] | None = None) -> int:
     architecture = architecture_from(args) or PRESETS["lenet5"]
     dataset = load_dataset(args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)
-    if len(dataset.train) < NUM_STEPS * BATCH_SIZE:
+    least = max(BATCH_SIZE, examples_for(TRAINING_STEPS))
+    if len(dataset.train) < least:
         raise UserError(
             f"dataset '{dataset.name}' has {len(dataset.train)} training examples, expected at least "
-            f"{NUM_STEPS * BATCH_SIZE} for {NUM_STEPS} steps: take a larger one"
+            f"{least} for {TRAINING_STEPS} steps an epoch: take a larger one"
         )
     backends = {name: load_backend(name) for name in installed}
     device = args.device
@@ -140,7 +142,9 @@ def command(argv: Sequence[str] | None = None) -> int:
         print(row(f"{result.rung.number:2} {result.rung.title}", f"{result.rung.tolerance:g}", cells), flush=True)
     told = [sentence for result in results for sentence in failures(result)]
     failed = sum(not result.passed for result in results)
-    print("\n".join([*told, f"{failed} of {len(results)} rungs fail"]) if told else f"all {len(results)} rungs pass")
+    seconds = seconds_since_process_start()
+    last = f"{failed} of {len(results)} rungs fail" if told else f"all {len(results)} rungs pass"
+    print("\n".join([*told, f"{last}; {seconds:.0f} s since the start"]))
     if args.json:
         report = {
             "architecture": architecture.to_dict(),
@@ -149,6 +153,7 @@ def command(argv: Sequence[str] | None = None) -> int:
             "lr": ground.lr,
             "device": device,
             "machine": describe_machine(*installed, "numpy"),
+            "seconds": round(seconds, 1),
             "backends": {name: backends[name].VERSION if name in backends else "not installed" for name in names},
             "rungs": [as_json(result) for result in results],
         }

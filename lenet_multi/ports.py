@@ -6,41 +6,19 @@ function. It runs both on the same inputs, compares them layer by layer, and nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lenet_multi.errors import UserError
+from lenet_multi.port_hints import Agree, Difference, find_hint, image_shapes, without_ones
+from lenet_multi.port_traces import PortError, Trace, Traced, trace_network
 
 SKIPPED = ("flatten", "padding", "dropout", "input")  # kinds that one framework has as a layer and another has not
-
-
-class PortError(UserError):
-    """Networks that cannot be compared."""
-
-
-@dataclass(frozen=True)
-class Traced:
-    """What a layer was seen to do.
-
-    Attributes:
-        name: the framework's own name for it.
-        kind: conv, dense, pool, activation, flatten, padding, dropout, input, or the class's name.
-        output: what it gave, channels first: (N, C, H, W), or (N, units).
-        input: what it was given, channels first; None where that was not seen.
-        weight: convolution (out, in, height, width), dense (out, in); None for other layers.
-        bias: (out,), or None.
-    """
-
-    name: str
-    kind: str
-    output: np.ndarray
-    input: np.ndarray | None = None
-    weight: np.ndarray | None = None
-    bias: np.ndarray | None = None
+# Largest numbers below this count as this: float32 has no seven digits there.
+FLOOR = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -90,339 +68,186 @@ def compare_networks(
 ) -> Report:
     """Run two networks on the same inputs and compare them layer by layer.
 
-    Layers are matched in order: convolutions, poolings, dense layers and others, each with the activation that follows
-    it; flatten, padding and dropout layers are passed over, since not every framework has them as layers.
+    Layers with weights (convolutions, dense layers, norms, embeddings, ...) must be of the same kinds in the same
+    order. The others between two of them (poolings, activations, ...) are compared where both networks show the same
+    kinds there, and passed over where one does them in a function, which is not seen. A layer is compared after its
+    activation where both networks show one; where only one does, before it: whether the activation is right then shows
+    in what comes next. A last row, `output`, compares what the networks give, where no row before has done so.
 
     Args:
-        reference: what is taken to be right: a `torch.nn.Module`; a Keras model, Sequential or functional; a Gluon
-            block; or a function of X that gives an array, or a dict of layer name to array, channels first.
+        reference: what is taken to be right: a `torch.nn.Module`; a Keras layer or model; a Gluon block; or a function
+            of X that gives an array of any framework, or a dict of layer name to array, channels first.
         port: what is held against it, likewise.
-        X: inputs, float32, images as (N, C, H, W); a channels-last network is given (N, H, W, C).
-        mapping: the reference's layer name to the port's, in place of matching in order; the layers to compare.
-        tolerance: the largest difference that counts as agreement, in units of the reference's largest output where
-            that is above 1.
+        X: inputs, one array, the examples on the first axis; images as (N, C, H, W), a Keras network that has the
+            channels last is given (N, H, W, C). Signed integers are left as they are, for embeddings; all else is
+            taken as float32. Networks and functions get copies.
+        mapping: the reference's layer name to the port's, in place of matching in order: the layers to compare, before
+            `output`.
+        tolerance: the largest difference that counts as agreement, in units of the largest number that the reference
+            gives in that layer.
 
     Raises:
-        PortError: when a network is of no known kind, or the layers cannot be matched.
+        PortError: when a network is of no known kind or fails on X, or the layers cannot be matched.
     """
-    X = np.ascontiguousarray(X, np.float32)
-    a, b = trace_network(reference, X), trace_network(port, X)
-    pairs = _by_mapping(a, b, mapping) if mapping else _in_order(a, b)
-    reports = tuple(_compare(*pair, tolerance) for pair in pairs)
+    X = np.array(X)
+    if not np.issubdtype(X.dtype, np.signedinteger):
+        X = X.astype(np.float32)
+    a, b = trace_network(reference, X, "reference"), trace_network(port, X, "port")
+    agree = partial(_agree, tolerance=tolerance)
+    pairs = _in_order(a.layers, b.layers) if mapping is None else _by_mapping(a.layers, b.layers, mapping)
+    pairs += _outputs(a, b, pairs)
+    if not pairs:
+        raise PortError("an array from one function, a dict from the other, expected arrays from both or dicts")
+    if mapping is None:
+        pairs = _telling(pairs, agree)
+    reports = tuple(_report(pair, agree) for pair in pairs)
     first = next((number for number, report in enumerate(reports) if not report.agrees), None)
     if first is None:
         return Report(reports, None, None)
-    return Report(reports, reports[first], find_hint(*pairs[first], before=pairs[:first], tolerance=tolerance))
+    pair = pairs[first]
+    is_dense = pair.reference.kind == pair.port.kind == "dense"
+    difference = Difference(
+        pair.reference,
+        pair.port,
+        *pair.compared,
+        last=pairs[first - 1].reference.name if first else None,
+        images=image_shapes(b.layers, pair.port) + image_shapes(a.layers, pair.reference) if is_dense else [],
+        agree=agree,
+        nearly=_agree(*pair.compared, tolerance=10 * tolerance),
+    )
+    return Report(reports, reports[first], find_hint(difference))
 
 
-def _compare(a: Traced, b: Traced, tolerance: float) -> LayerReport:
-    same_shape = a.output.shape == b.output.shape
-    error = float(np.abs(a.output - b.output).max()) if same_shape else float("inf")
-    return LayerReport(a.name, b.name, a.output.shape, b.output.shape, error, _close(a.output, b.output, tolerance))
+@dataclass(frozen=True)
+class _Pair:
+    reference: Traced
+    port: Traced
+
+    @property
+    def compared(self) -> tuple[np.ndarray, np.ndarray]:
+        a, b = self.reference, self.port
+        x, y = (a.output, b.output) if a.activated == b.activated else (a.sums, b.sums)
+        # A global pooling gives (N, C, 1, 1) or (N, C), and what comes next takes it as it is.
+        return (without_ones(x), without_ones(y)) if a.kind != "output" and x.ndim != y.ndim else (x, y)
 
 
-def _close(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """Whether two arrays agree; what is no number agrees with nothing."""
-    return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= tolerance * max(1.0, np.abs(a).max(initial=0)))
+def _report(pair: _Pair, agree: Agree) -> LayerReport:
+    x, y = pair.compared
+    error = float("inf")
+    if x.shape == y.shape:
+        with np.errstate(invalid="ignore"):  # infinity less infinity is no number, and so is the error
+            error = float(np.abs(x - y).max(initial=0))
+    return LayerReport(pair.reference.name, pair.port.name, x.shape, y.shape, error, agree(x, y))
+
+
+def _agree(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """Whether two arrays agree, the first being right; what is no number, or infinite, agrees with nothing."""
+    if a.shape != b.shape:
+        return False
+    largest = np.abs(a).max(initial=FLOOR)
+    return bool(np.isfinite(largest)) and bool(np.abs(a - b).max(initial=0) <= tolerance * largest)
 
 
 # Matching
 
 
-def _in_order(a: list[Traced], b: list[Traced]) -> list[tuple[Traced, Traced]]:
-    a, b = _comparable(a), _comparable(b)
-    kinds = [[layer.kind for layer in layers] for layers in (a, b)]
+def _in_order(a: list[Traced], b: list[Traced]) -> list[_Pair]:
+    weighted, between = zip(*(_split(layers) for layers in (a, b)), strict=True)
+    if not all(weighted):
+        # A function shows no layers, nor does a network that does all in functions: there are the outputs to compare.
+        return [] if any(weighted) else _same_kinds(between[0][0], between[1][0])
+    kinds = [[layer.kind for layer in layers] for layers in weighted]
     if kinds[0] != kinds[1]:
-        told = ["; ".join(f"{layer.name} ({layer.kind})" for layer in layers) for layers in (a, b)]
+        told = ["; ".join(f"{layer.name} ({layer.kind})" for layer in layers) for layers in weighted]
         raise PortError(
             f"the reference has the layers {told[0]}, the port {told[1]}, expected the same kinds in the same order: "
             "give a mapping of layer names"
         )
-    return list(zip(a, b, strict=True))
+    pairs = _same_kinds(between[0][0], between[1][0])
+    for layer_a, layer_b, after_a, after_b in zip(*weighted, between[0][1:], between[1][1:], strict=True):
+        pairs += [_Pair(layer_a, layer_b), *_same_kinds(after_a, after_b)]
+    return pairs
 
 
-def _by_mapping(a: list[Traced], b: list[Traced], mapping: Mapping[str, str]) -> list[tuple[Traced, Traced]]:
+def _split(layers: list[Traced]) -> tuple[list[Traced], list[list[Traced]]]:
+    """The layers with weights, and the others: those before the first, between it and the second, and so on."""
+    weighted: list[Traced] = []
+    between: list[list[Traced]] = [[]]
+    for layer in _comparable(layers):
+        if layer.weighted:
+            weighted.append(layer)
+            between.append([])
+        else:
+            between[-1].append(layer)
+    return weighted, between
+
+
+def _same_kinds(a: list[Traced], b: list[Traced]) -> list[_Pair]:
+    """Layers without weights, matched where both networks show the same kinds, else passed over."""
+    if [layer.kind for layer in a] != [layer.kind for layer in b]:
+        return []
+    return [_Pair(*pair) for pair in zip(a, b, strict=True)]
+
+
+def _by_mapping(a: list[Traced], b: list[Traced], mapping: Mapping[str, str]) -> list[_Pair]:
+    if not mapping:
+        raise PortError("an empty mapping, expected layer names: leave it out to match the layers in order")
+    if len(set(mapping.values())) < len(mapping):
+        names = list(mapping.values())
+        twice = next(name for name in names if names.count(name) > 1)
+        raise PortError(f"mapping gives the port's layer '{twice}' to more than one, expected every layer once")
     found = []
-    for layers, names, whose in ((a, mapping, "reference"), (b, mapping.values(), "port")):
+    for layers, used, whose in ((a, mapping.keys(), "reference"), (b, mapping.values(), "port")):
         by_name = {layer.name: layer for layer in layers} | {layer.name: layer for layer in _comparable(layers)}
-        for name in names:
+        for name in used:
             if name not in by_name:
-                raise PortError(f"mapping names '{name}', expected a layer of the {whose}: {', '.join(by_name)}")
+                told = ", ".join(by_name) or "none, for a function shows none"
+                raise PortError(f"mapping names '{name}', expected a layer of the {whose}: {told}")
         found.append(by_name)
     order = [layer.name for layer in a]
-    return [(found[0][name], found[1][mapping[name]]) for name in sorted(mapping, key=order.index)]
+    return [_Pair(found[0][name], found[1][mapping[name]]) for name in sorted(mapping, key=order.index)]
 
 
 def _comparable(layers: list[Traced]) -> list[Traced]:
-    """The layers that every framework has, an activation taken together with the layer before it."""
+    """The layers that every framework has, an activation taken together with the layer whose sums it is given."""
     kept: list[Traced] = []
     for layer in layers:
-        if layer.kind == "activation" and kept:
-            kept[-1] = replace(kept[-1], output=layer.output)
+        last = kept[-1] if kept else None
+        if layer.kind == "activation" and last and last.weighted and not last.activated and _follows(layer, last):
+            kept[-1] = replace(last, output=layer.output, activated=True)
         elif layer.kind not in SKIPPED:
             kept.append(layer)
     return kept
 
 
-# Hints
+def _follows(layer: Traced, last: Traced) -> bool:
+    """Whether nothing lies between two layers."""
+    return layer.input is not None and np.array_equal(layer.input, last.output, equal_nan=True)
 
 
-def find_hint(a: Traced, b: Traced, before: list[tuple[Traced, Traced]], tolerance: float = 1e-5) -> str | None:
-    """What the difference of two layers looks like, when it has a known shape; `before` are the pairs before them."""
-    return next((hint for hint in _hints(a, b, before, tolerance) if hint), None)
+def _outputs(a: Trace, b: Trace, pairs: list[_Pair]) -> list[_Pair]:
+    """What both networks give, as pairs, but for what has been compared as the output of a layer."""
+    compared = [pair.compared for pair in pairs]
+    found = []
+    for number, (x, y) in enumerate(zip(a.outputs, b.outputs, strict=False), 1):
+        if not any(np.array_equal(x, seen) and np.array_equal(y, port_seen) for seen, port_seen in compared):
+            name = "output" if number == 1 else f"output:{number}"
+            found.append(_Pair(Traced(name, "output", x, x), Traced(name, "output", y, y)))
+    return found
 
 
-def _hints(a: Traced, b: Traced, before: list[tuple[Traced, Traced]], tolerance: float) -> Iterator[str | None]:
-    yield _axes_hint(a.output, b.output, tolerance)
-    yield _dense_hint(a, b, before, tolerance)
-    yield _kernel_hint(a, b, tolerance)
-    yield _border_hint(a.output, b.output, tolerance)
-    yield _factor_hint(a.output, b.output, tolerance)
-    yield _bias_hint(a, b, tolerance)
+def _telling(pairs: list[_Pair], agree: Agree) -> list[_Pair]:
+    """The pairs without those that differ though what comes next agrees.
 
-
-def _axes_hint(a: np.ndarray, b: np.ndarray, tolerance: float) -> str | None:
-    if a.ndim != 4 or b.ndim != 4:
-        return None
-    names: dict[tuple[int, ...], str] = {
-        (0, 2, 3, 1): "NHWC/NCHW",
-        (0, 3, 1, 2): "NHWC/NCHW",
-        (0, 1, 3, 2): "height/width",
-    }
-    for axes in permutations((1, 2, 3)):
-        order = (0, *axes)
-        if order != (0, 1, 2, 3) and _close(a, b.transpose(order), tolerance):
-            return f"the outputs agree after a transpose ({names.get(order, 'axes')}): port.transpose{order}"
-    return None
-
-
-def _dense_hint(a: Traced, b: Traced, before: list[tuple[Traced, Traced]], tolerance: float) -> str | None:
-    """The weighted sums as they would be with the port's weights put right in some way."""
-    if a.kind != "dense" or b.kind != "dense" or a.input is None or b.input is None or b.weight is None:
-        return None
-    wanted = _weighted_sum(a, a.weight)
-    images = next((port.output for _, port in reversed(before) if port.output.ndim == 4), None)
-    if images is not None and images[0].size == b.input.shape[1]:
-        channels, height, width = images.shape[1:]
-        channel_major = np.arange(images[0].size).reshape(channels, height, width)
-        for order, told in (
-            (channel_major.transpose(1, 2, 0).ravel(), "(C, H, W) to (H, W, C)"),
-            (channel_major.reshape(height, width, channels).transpose(2, 0, 1).ravel(), "(H, W, C) to (C, H, W)"),
-        ):
-            if _close(wanted, _weighted_sum(b, b.weight[:, order]), tolerance):
-                return (
-                    f"agrees after the flatten permutation: reorder the {len(order)} inputs of the port's dense weight "
-                    f"from {told}, with C, H, W = {channels}, {height}, {width}"
-                )
-    if b.weight.shape[0] == b.weight.shape[1] and _close(wanted, _weighted_sum(b, b.weight.T), tolerance):
-        return "agrees after transposing the port's dense weight: inputs and outputs are swapped"
-    if _close(wanted, _weighted_sum(b, b.weight), tolerance):
-        return "the weighted sums agree: the activation differs"
-    return None
-
-
-def _weighted_sum(layer: Traced, weight: Any) -> np.ndarray:
-    assert layer.input is not None
-    inputs = layer.input.reshape(len(layer.input), -1)
-    return inputs @ weight.T.astype(np.float64) + (0 if layer.bias is None else layer.bias)
-
-
-def _kernel_hint(a: Traced, b: Traced, tolerance: float) -> str | None:
-    if a.kind != "conv" or b.kind != "conv" or a.weight is None or b.weight is None:
-        return None
-    if _close(a.weight, b.weight, tolerance):
-        return None
-    for changed, told in (
-        (b.weight[:, :, ::-1, ::-1], "a kernel flip: one convolves, the other correlates"),
-        (b.weight.transpose(0, 1, 3, 2), "transposing the port's kernels: height and width are swapped"),
-        (b.weight.transpose(1, 0, 2, 3), "transposing the port's kernels: inputs and outputs are swapped"),
-    ):
-        if _close(a.weight, changed, tolerance):
-            return f"the weights agree after {told}"
-    return None
-
-
-def _border_hint(a: np.ndarray, b: np.ndarray, tolerance: float) -> str | None:
-    """Agreement in the middle of the images alone, of one size or of two that differ by a border."""
-    if a.ndim != 4 or b.ndim != 4 or a.shape[:2] != b.shape[:2]:
-        return None
-    if a.shape != b.shape:
-        sizes = [min(pair) for pair in zip(a.shape[2:], b.shape[2:], strict=True)]
-        if any(difference % 2 for difference in np.subtract(a.shape[2:], b.shape[2:])):
-            return None
-        if _close(_middle(a, sizes), _middle(b, sizes), tolerance):
-            return f"the outputs agree but for a border that one of them has not: padding ({a.shape} and {b.shape})"
-    height, width = (min(pair) for pair in zip(a.shape[2:], b.shape[2:], strict=True))
-    for border in range(1, (min(height, width) + 1) // 2):
-        sizes = [height - 2 * border, width - 2 * border]
-        if _close(_middle(a, sizes), _middle(b, sizes), tolerance):
-            return f"differs at the border only, {border} deep: padding"
-    return None
-
-
-def _middle(images: np.ndarray, sizes: list[int]) -> np.ndarray:
-    top, left = ((have - want) // 2 for have, want in zip(images.shape[2:], sizes, strict=True))
-    return images[:, :, top : top + sizes[0], left : left + sizes[1]]
-
-
-def _factor_hint(a: np.ndarray, b: np.ndarray, tolerance: float) -> str | None:
-    if a.shape != b.shape or not (b * b).sum() > 0:
-        return None
-    factor = float((a * b).sum() / (b * b).sum())
-    if factor != 0 and _close(a, factor * b, tolerance):
-        return f"differs by a constant factor: the reference is {factor:.6g} times the port"
-    return None
-
-
-def _bias_hint(a: Traced, b: Traced, tolerance: float) -> str | None:
-    if a.weight is None or b.weight is None or not _close(a.weight, b.weight, tolerance):
-        return None
-    if (a.bias is None) != (b.bias is None):
-        return f"the weights agree, but the {'port' if b.bias is None else 'reference'} has no bias"
-    if a.bias is not None and b.bias is not None and not _close(a.bias, b.bias, tolerance):
-        return "the weights agree, the biases differ"
-    return None
-
-
-# Tracing: what each layer of a network gives
-
-
-def trace_network(network: Any, X: np.ndarray) -> list[Traced]:
-    """Run a network on X and give what each layer did, in the order of execution.
-
-    Raises:
-        PortError: when the network is of no known kind.
+    A pooling may stand before the activation in one network and after it, in a function, in the other.
     """
-    packages = {base.__module__.partition(".")[0] for base in type(network).__mro__}
-    if "torch" in packages:
-        return _trace_torch(network, X)
-    if "keras" in packages:
-        return _trace_keras(network, X)
-    if "mxnet" in packages:
-        return _trace_gluon(network, X)
-    if callable(network):
-        return _trace_function(network, X)
-    raise PortError(
-        f"a {type(network).__name__}, expected a torch.nn.Module, a Keras model, a Gluon block or a function"
-    )
-
-
-def _kind(layer: Any, weight: np.ndarray | None) -> str:
-    """A layer's kind, told from its weight or from what its class is called."""
-    if weight is not None and weight.ndim in (2, 4):
-        return "conv" if weight.ndim == 4 else "dense"
-    called = type(layer).__name__.lower()
-    if "activation" in type(layer).__module__ or called == "activation":
-        return "activation"
-    for words, kind in (
-        (("pool",), "pool"),
-        (("flatten", "reshape", "permute"), "flatten"),
-        (("pad",), "padding"),
-        (("dropout", "identity"), "dropout"),
-        (("inputlayer",), "input"),
-    ):
-        if any(word in called for word in words):
-            return kind
-    return called
-
-
-def _trace_function(function: Callable[[np.ndarray], Any], X: np.ndarray) -> list[Traced]:
-    given = function(X)
-    outputs = given if isinstance(given, Mapping) else {"output": given}
-    return [Traced(name, "output", np.asarray(output)) for name, output in outputs.items()]
-
-
-def _trace_torch(net: Any, X: np.ndarray) -> list[Traced]:
-    import torch
-
-    traced: list[Traced] = []
-    names = {module: name or type(module).__name__ for name, module in net.named_modules()}
-
-    def see(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        weight = getattr(module, "weight", None)
-        bias = getattr(module, "bias", None)
-        arrays = [None if value is None else value.detach().cpu().numpy() for value in (inputs[0], weight, bias)]
-        output = output.detach().cpu().numpy()
-        traced.append(Traced(names[module], _kind(module, arrays[1]), output, *arrays))
-
-    leaves = [module for module in net.modules() if not list(module.children())]
-    hooks = [module.register_forward_hook(see) for module in leaves]
-    was_training = net.training
-    parameter = next(net.parameters(), None)
-    try:
-        net.eval()
-        with torch.no_grad():
-            net(torch.from_numpy(X).to("cpu" if parameter is None else parameter.device))
-    finally:
-        net.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return traced
-
-
-def _trace_keras(net: Any, X: np.ndarray) -> list[Traced]:
-    import keras
-
-    found = [layer for layer in net.layers if type(layer).__name__ != "InputLayer"]
-    formats = {getattr(layer, "data_format", None) for layer in found} - {None}
-    last = formats != {"channels_first"} and X.ndim == 4
-    try:
-        outputs = [layer.output for layer in found]
-        inputs = [layer.input for layer in found]
-        (entrance,) = net.inputs
-        seen = keras.Model(entrance, [*inputs, *outputs])
-    except (AttributeError, ValueError) as problem:
-        raise PortError(
-            "a Keras model whose layers have no outputs of their own, expected a Sequential or functional one "
-            "with one input that was built: give a function of the inputs instead"
-        ) from problem
-    arrays = [np.asarray(array) for array in seen(X.transpose(0, 2, 3, 1) if last else X, training=False)]
-    arrays = [array.transpose(0, 3, 1, 2) if last and array.ndim == 4 else array for array in arrays]
-    traced = []
-    for layer, given, output in zip(found, arrays[: len(found)], arrays[len(found) :], strict=True):
-        kernel = getattr(layer, "kernel", None)
-        weight = None if kernel is None else np.asarray(kernel)
-        if weight is not None:  # (height, width, in, out) and (in, out)
-            weight = weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
-        bias = getattr(layer, "bias", None)
-        bias = None if bias is None else np.asarray(bias)
-        traced.append(Traced(layer.name, _kind(layer, weight), output, given, weight, bias))
-    return traced
-
-
-def _trace_gluon(net: Any, X: np.ndarray) -> list[Traced]:
-    from mxnet import nd, npx, util
-    from mxnet import np as mx_np
-
-    traced: list[Traced] = []
-
-    def array_of(parameter: Any) -> np.ndarray | None:
-        return None if parameter is None else parameter.data().asnumpy()
-
-    def see(block: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        weight, bias = array_of(getattr(block, "weight", None)), array_of(getattr(block, "bias", None))
-        traced.append(Traced(block.name, _kind(block, weight), output.asnumpy(), inputs[0].asnumpy(), weight, bias))
-
-    def leaves(block: Any) -> Iterator[Any]:
-        # A convolution or dense layer keeps its activation as a child: it is one layer all the same.
-        if block._reg_params or not block._children:
-            yield block
-        else:
-            for child in block._children.values():
-                yield from leaves(child)
-
-    # A compiled block does not call its children, and so not their hooks.
-    active, flags = getattr(net, "_active", False), dict(getattr(net, "_flags", []))
-    if active:
-        net.hybridize(active=False)
-    hooks = [block.register_forward_hook(see) for block in leaves(net)]
-    parameters = list(net.collect_params().values())
-    device = parameters[0].list_ctx()[0] if parameters else npx.cpu()
-    try:
-        net(mx_np.array(X, ctx=device) if util.is_np_array() else nd.array(X, ctx=device))
-    finally:
-        for hook in hooks:
-            hook.detach()
-        if active:
-            net.hybridize(active=True, **flags)
-    return traced
+    kept: list[_Pair] = []
+    next_agrees = False
+    for pair in reversed(pairs):
+        pair_agrees = agree(*pair.compared)
+        if pair.reference.weighted:
+            next_agrees = pair_agrees
+        elif not pair_agrees and next_agrees:
+            continue
+        kept.insert(0, pair)
+    return kept

@@ -59,9 +59,9 @@ def layer_forward(name: str, layer: Layer, parameters: Mapping[str, np.ndarray],
     match layer:
         case Conv(activation=activation):
             weight, bias = weight_and_bias(name, parameters)
-            # out[n, o, h, w] = sum over c, i, j of windows[n, c, h, w, i, j] weight[o, c, i, j], plus the bias
-            out = np.einsum("nchwij,ocij->nohw", conv_windows(x, layer), weight, optimize=True)
-            return activate(activation, out + bias[:, None, None])
+            # out[n, h, w, o] = sum over c, i, j of windows[n, c, h, w, i, j] weight[o, c, i, j], plus the bias
+            out = np.tensordot(conv_windows(x, layer), weight, axes=((1, 4, 5), (1, 2, 3))) + bias
+            return activate(activation, out.transpose(0, 3, 1, 2))
         case Pool(kind="avg"):
             return pool_windows(x, layer).mean(axis=(4, 5))
         case Pool(kind="max"):
@@ -106,7 +106,7 @@ def parameter_gradients(name: str, layer: Conv | Dense, x: np.ndarray, gradient:
     """From a layer's input and the gradient with respect to its output before the activation, its parameters'."""
     if isinstance(layer, Dense):
         return {f"{name}.weight": gradient.T @ x, f"{name}.bias": gradient.sum(axis=0)}
-    weight_gradient = np.einsum("nohw,nchwij->ocij", gradient, conv_windows(x, layer), optimize=True)
+    weight_gradient = np.tensordot(gradient, conv_windows(x, layer), axes=((0, 2, 3), (0, 2, 3)))
     return {f"{name}.weight": weight_gradient, f"{name}.bias": gradient.sum(axis=(0, 2, 3))}
 
 
@@ -121,7 +121,7 @@ def input_gradient(
             padded = np.zeros((*x.shape[:2], x.shape[2] + 2 * padding, x.shape[3] + 2 * padding))
             for i, j in np.ndindex(size, size):
                 # The input pixel at (h + i, w + j) went into the output pixel (h, w) with weight[:, :, i, j].
-                share = np.einsum("nohw,oc->nchw", gradient, weight[:, :, i, j], optimize=True)
+                share = np.tensordot(gradient, weight[:, :, i, j], axes=(1, 0)).transpose(0, 3, 1, 2)
                 padded[:, :, i : i + height, j : j + width] += share
             return padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]]
         case Pool(kind=kind, kernel_size=size, stride=stride):

@@ -2,6 +2,7 @@
 
 import json
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def drawn():
 @pytest.fixture
 def short(monkeypatch):
     """Few steps on the long rungs."""
-    monkeypatch.setattr(ladder, "NUM_STEPS", 3)
+    monkeypatch.setattr(ladder, "TRAINING_STEPS", 2)
     monkeypatch.setattr(ladder, "RELAY_STEPS", 2)
 
 
@@ -40,7 +41,7 @@ def test_every_rung_passes_on_every_backend(drawn, short):
     assert all(list(result.rows) == list(BACKENDS) for result in results)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(architecture=architectures(), num_examples=st.integers(1, 5))
 def test_any_valid_description_computes_the_same_everywhere(architecture, num_examples):
     """Rungs 1, 2, 4, 5 and 6 on random networks: several channels, any kernel, padding, pooling, activation, width."""
@@ -140,6 +141,13 @@ def weights_twice_too_wide():
     return scaled("conv2.weight", 2)
 
 
+def weights_all_positive():
+    def change(read):
+        return lambda net: {n: np.abs(v) for n, v in read(net).items()}
+
+    return {"get_parameters": change}
+
+
 def weights_from_a_narrower_draw():
     return scaled("dense1.weight", 0.8)
 
@@ -179,8 +187,29 @@ def trained(change):
     return {"train": broken}
 
 
-def step_ten_times_too_long():
-    return trained(lambda data, settings: (data, settings | {"lr": settings["lr"] * 10}))
+def gradients_summed_by_the_loop():
+    """Which steps as if the rate were as many times larger as a batch has examples."""
+    return trained(lambda data, settings: (data, settings | {"lr": settings["lr"] * settings["batch_size"]}))
+
+
+def training_forgets_the_first_convolution():
+    backend = load_backend("torch")
+
+    def broken(train):
+        def loop(net, *rest, **settings):
+            start = {n: v for n, v in backend.get_parameters(net).items() if n.startswith("conv1")}
+            recorder = train(net, *rest, **settings)
+            backend.set_parameters(net, backend.get_parameters(net) | start)
+            return recorder
+
+        return loop
+
+    return {"train": broken}
+
+
+def images_shifted_by_a_pixel():
+    """As where all the padding is on one side; the shapes are right."""
+    return {"layer_outputs": lambda measure: lambda net, X: measure(net, np.roll(X, 1, axis=3))}
 
 
 def batches_shuffled_differently():
@@ -212,14 +241,17 @@ BREAKS = [
     (biases_random, 3, "dense1.bias"),
     (weights_twice_too_wide, 3, "conv2.weight"),
     (weights_from_a_narrower_draw, 3, "dense1.weight"),
+    (weights_all_positive, 3, "conv1.weight"),
     (max_in_place_of_average, 4, "pool1"),
     (dense_rows_unpermuted, 4, "dense1"),
     (kernel_transposed, 4, "conv2"),
     (bias_forgotten, 4, "dense2"),
+    (images_shifted_by_a_pixel, 4, "conv1"),
     (loss_summed, 5, "loss"),
     (summed_not_averaged, 6, "conv1.weight"),
-    (step_ten_times_too_long, 7, "conv1.weight"),
+    (gradients_summed_by_the_loop, 7, "conv1.weight"),
     (batches_shuffled_differently, 8, "step 1"),
+    (training_forgets_the_first_convolution, 8, "final weights"),
     (last_batch_left_out, 9, "correct predictions"),
     (dense_rows_unpermuted, 10, "saved by torch"),
     (second_epoch_shuffled_like_the_first, 11, "after torch"),
@@ -234,6 +266,30 @@ def test_what_is_broken_turns_its_rung_red_and_is_named(broken, number, named, d
     assert result.rows["torch"].passed == (number != 10)
     assert not result.rows["broken"].passed
     assert result.rows["broken"].first_failing == named
+
+
+def test_a_short_batch_stepped_like_a_whole_one_is_seen_in_the_epoch_after(drawn, short, monkeypatch):
+    """Gluon's classic: `trainer.step(batch_size)` where the last batch has fewer examples."""
+    mxnet: Any = load_backend("mxnet")
+    step = mxnet.gluon.Trainer.step
+    monkeypatch.setattr(mxnet.gluon.Trainer, "step", lambda trainer, _: step(trainer, ladder.TRAINING_BATCH_SIZE))
+    results = climb(Ground(LENET5, drawn), {"mxnet": mxnet}, tuple(RUNG[number] for number in (8, 11)))
+    assert [result.rows["mxnet"].first_failing for result in results] == ["step 3", "after mxnet"]
+
+
+@pytest.mark.parametrize(("found", "error"), [(2, 0), (3, 0), (1, 1), (4, 1)])
+def test_ties_may_count_as_correct_or_not_and_nothing_else_may(found, error, drawn):
+    logits = np.zeros((4, 10))
+    logits[range(3), range(3)] = 1  # two are right, the third ties with another class, the fourth is wrong
+    logits[2, 5] = 1 - 1e-9
+    logits[3, 4] = 1
+    images = np.zeros((4, 1, 28, 28), np.uint8)
+    ground = Ground(LENET5, Dataset("ties", drawn.train, Split(images, np.arange(4, dtype=np.uint8)), ()))
+    ground.__dict__["test_logits"] = logits
+    backend = Broken(load_backend("torch"), evaluate_accuracy=lambda _: lambda *_: found / 4)
+    (result,) = climb(ground, {"torch": backend}, (RUNG[9],))
+    assert result.rows["torch"].error == error
+    assert result.rows["torch"].seen == {"correct": found, "expected, ties wrong": 2, "expected, ties right": 3}
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -284,7 +340,7 @@ def test_every_tolerance_has_a_reason():
 def quick_ladder(monkeypatch, drawn):
     """The command on random data with the first four rungs alone."""
     monkeypatch.setattr(parity, "load_dataset", lambda *_: drawn)
-    monkeypatch.setattr(parity, "NUM_STEPS", 2)
+    monkeypatch.setattr(parity, "TRAINING_STEPS", 2)
     monkeypatch.setattr(parity, "climb", lambda ground, backends: climb(ground, backends, RUNGS[:4]))
 
 
@@ -317,4 +373,4 @@ def test_the_command_exits_1_where_a_rung_fails_and_names_the_layer(quick_ladder
 def test_the_command_refuses_data_that_is_too_small(drawn, monkeypatch, capsys):
     monkeypatch.setattr(parity, "load_dataset", lambda *_: subset(drawn, 100, 100))
     assert parity.main([]) == 2
-    assert "has 100 training examples, expected at least 25600" in capsys.readouterr().err
+    assert "has 100 training examples, expected at least 3168" in capsys.readouterr().err

@@ -158,17 +158,15 @@ def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None
 def loss_and_gradients(net: nn.Module, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
     """The mean cross-entropy of a batch and its canonical gradients."""
     device = next(net.parameters()).device
+    parameters = dict(net.named_parameters())
     loss = nn.CrossEntropyLoss()
-    net.zero_grad()
     l = loss(net(torch.from_numpy(X).to(device)), torch.from_numpy(y).to(device))
-    l.backward()
-    gradients = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
-    return l.item(), {name: np.array(value.cpu(), order="C") for name, value in gradients.items()}
+    gradients = zip(parameters, torch.autograd.grad(l, list(parameters.values())), strict=True)
+    return l.item(), {name: np.array(value.cpu(), order="C") for name, value in gradients}
 
 
 def layer_outputs(net: nn.Sequential, X: np.ndarray) -> dict[str, np.ndarray]:
     """What each layer of the description gives, after its activation."""
-    net.eval()
     outputs = {}
     with torch.no_grad():
         x = torch.from_numpy(X).to(next(net.parameters()).device)
