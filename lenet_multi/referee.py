@@ -7,6 +7,7 @@ to see what this one does. Its gradients are checked by finite differences in th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -72,6 +73,36 @@ def layer_forward(name: str, layer: Layer, parameters: Mapping[str, np.ndarray],
             weight, bias = weight_and_bias(name, parameters)
             return activate(activation, x @ weight.T + bias)
     raise AssertionError(layer)
+
+
+def bends(architecture: Architecture) -> bool:
+    """Whether the network has relus or maxima, whose gradients jump."""
+    return any(
+        layer.kind == "max" if isinstance(layer, Pool) else getattr(layer, "activation", None) == "relu"
+        for layer in architecture.layers
+    )
+
+
+def near_a_bend(
+    architecture: Architecture, parameters: Mapping[str, np.ndarray], X: np.ndarray, margin: float
+) -> np.ndarray:
+    """Which examples come nearer to a bend than `margin` (bool, (N,)): rounding can turn a whole gradient there.
+
+    A relu bends at 0, a maximum where the two largest numbers of a window are equal; exactly there nothing is rounded.
+    """
+    near = np.zeros(len(X), bool)
+    x = X.astype(np.float64)
+    for name, layer in architecture.named_layers.items():
+        distance = None
+        if isinstance(layer, Conv | Dense) and layer.activation == "relu":
+            distance = np.abs(layer_forward(name, replace(layer, activation=None), parameters, x))
+        elif isinstance(layer, Pool) and layer.kind == "max" and layer.kernel_size > 1:
+            two = np.sort(pool_windows(x, layer).reshape(len(x), -1, layer.kernel_size**2), axis=-1)[..., -2:]
+            distance = two[..., 1] - two[..., 0]
+        if distance is not None:
+            near |= ((distance > 0) & (distance < margin)).reshape(len(x), -1).any(axis=1)
+        x = layer_forward(name, layer, parameters, x)
+    return near
 
 
 def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from lenet_multi.architecture import PRESETS, Architecture, Pool, lenet
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.data import Dataset, Split, epoch_order
 from lenet_multi.ladder import RUNGS, Ground, Measurement, climb
+from lenet_multi.referee import near_a_bend
 
 LENET5 = PRESETS["lenet5"]
 RUNG = {rung.number: rung for rung in RUNGS}
@@ -34,11 +35,23 @@ def short(monkeypatch):
     monkeypatch.setattr(ladder, "RELAY_STEPS", 2)
 
 
-def test_every_rung_passes_on_every_backend(drawn, short):
-    results = list(climb(Ground(LENET5, drawn), {name: load_backend(name) for name in BACKENDS}))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_rung_passes_on_every_backend(preset, drawn, short):
+    results = list(climb(Ground(PRESETS[preset], drawn), {name: load_backend(name) for name in BACKENDS}))
     assert [result.rung.number for result in results] == list(range(1, 12))
     assert {result.rung.title: result.rows for result in results if not result.passed} == {}
     assert all(list(result.rows) == list(BACKENDS) for result in results)
+
+
+@pytest.mark.parametrize("settings", [{}, {"pooling": "max"}, {"activation": "relu", "pooling": "max"}], ids=str)
+def test_every_rung_passes_on_fashion_mnist(settings, fashion_mnist, short):
+    ground = Ground(lenet(**settings), fashion_mnist, seed=1)
+    failed = [
+        (result.rung.title, result.rows)
+        for result in climb(ground, {name: load_backend(name) for name in BACKENDS})
+        if not result.passed
+    ]
+    assert failed == []
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
@@ -141,6 +154,19 @@ def weights_twice_too_wide():
     return scaled("conv2.weight", 2)
 
 
+def weights_drawn_from_a_normal():
+    """Of the right mean and variance: only the bound is broken."""
+
+    def change(read):
+        def broken(net):
+            rng, found = np.random.default_rng(0), read(net)
+            return {n: v if v.ndim == 1 else rng.normal(0, v.std(), v.shape) for n, v in found.items()}
+
+        return broken
+
+    return {"get_parameters": change}
+
+
 def weights_all_positive():
     def change(read):
         return lambda net: {n: np.abs(v) for n, v in read(net).items()}
@@ -207,6 +233,23 @@ def training_forgets_the_first_convolution():
     return {"train": broken}
 
 
+def weights_decay():
+    """As with `weight_decay=1e-3` in one step; hard to see beside the weights, easy beside the step."""
+    backend = load_backend("torch")
+
+    def broken(train):
+        def loop(net, *rest, lr, **settings):
+            start = backend.get_parameters(net)
+            recorder = train(net, *rest, lr=lr, **settings)
+            found = backend.get_parameters(net)
+            backend.set_parameters(net, {n: v - np.float32(lr * 1e-3) * start[n] for n, v in found.items()})
+            return recorder
+
+        return loop
+
+    return {"train": broken}
+
+
 def images_shifted_by_a_pixel():
     """As where all the padding is on one side; the shapes are right."""
     return {"layer_outputs": lambda measure: lambda net, X: measure(net, np.roll(X, 1, axis=3))}
@@ -242,6 +285,7 @@ BREAKS = [
     (weights_twice_too_wide, 3, "conv2.weight"),
     (weights_from_a_narrower_draw, 3, "dense1.weight"),
     (weights_all_positive, 3, "conv1.weight"),
+    (weights_drawn_from_a_normal, 3, "conv1.weight"),
     (max_in_place_of_average, 4, "pool1"),
     (dense_rows_unpermuted, 4, "dense1"),
     (kernel_transposed, 4, "conv2"),
@@ -250,6 +294,7 @@ BREAKS = [
     (loss_summed, 5, "loss"),
     (summed_not_averaged, 6, "conv1.weight"),
     (gradients_summed_by_the_loop, 7, "conv1.weight"),
+    (weights_decay, 7, "conv1.weight"),
     (batches_shuffled_differently, 8, "step 1"),
     (training_forgets_the_first_convolution, 8, "final weights"),
     (last_batch_left_out, 9, "correct predictions"),
@@ -290,6 +335,25 @@ def test_ties_may_count_as_correct_or_not_and_nothing_else_may(found, error, dra
     (result,) = climb(ground, {"torch": backend}, (RUNG[9],))
     assert result.rows["torch"].error == error
     assert result.rows["torch"].seen == {"correct": found, "expected, ties wrong": 2, "expected, ties right": 3}
+
+
+def test_logits_that_are_the_small_rest_of_large_terms_tie_by_the_terms(drawn):
+    labels = np.zeros(2, np.uint8)
+    ground = Ground(LENET5, Dataset("t", drawn.train, Split(np.zeros((2, 1, 28, 28), np.uint8), labels), ()))
+    ground.parameters["dense3.bias"][:] = 1000
+    logits = np.zeros((2, 10))
+    logits[0, 1], logits[1, 1] = 1e-4, 1e-2
+    ground.__dict__["test_logits"] = logits
+    backend = Broken(load_backend("torch"), evaluate_accuracy=lambda _: lambda *_: 0.5)
+    (result,) = climb(ground, {"torch": backend}, (RUNG[9],))
+    assert result.rows["torch"].seen == {"correct": 1, "expected, ties wrong": 0, "expected, ties right": 1}
+
+
+def test_gradients_are_compared_on_examples_that_rounding_turns_nothing_of(drawn):
+    ground = Ground(PRESETS["lenet5-max"], drawn)
+    near = near_a_bend(ground.architecture, ground.parameters, ground.inputs, ladder.BEND_MARGIN)
+    assert len(near) > 100
+    assert not near.any()
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -109,3 +109,20 @@ def test_the_referee_imports_no_framework():
     code = "import sys, lenet_multi.referee; print({'torch', 'tensorflow', 'mxnet', 'keras'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_examples_near_a_bend_are_found():
+    """A maximum of two nearly equal numbers, a relu of a sum that is nearly 0; but exact equality rounds to itself."""
+    architecture = Architecture((1, 2, 2), (Pool("max", 2, 2), Flatten(), Dense(1, "relu"), Dense(10, None)))
+    parameters = {
+        "dense1.weight": np.ones((1, 1)),
+        "dense1.bias": np.full(1, -0.5),
+        "dense2.weight": np.ones((10, 1)),
+        "dense2.bias": np.zeros(10),
+    }
+    X = np.zeros((5, 1, 2, 2))
+    X[:, 0, 0] = [[1, 0.2], [1, 1], [1, 1 - 1e-9], [0.5, 0], [0.5 + 1e-9, 0]]
+    near = referee.near_a_bend(architecture, parameters, X, 1e-6)
+    assert near.tolist() == [False, False, True, False, True]
+    assert referee.bends(architecture)
+    assert not referee.bends(lenet())
