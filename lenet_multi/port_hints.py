@@ -16,6 +16,9 @@ from lenet_multi.port_traces import CONVS, Traced
 
 Agree = Callable[[np.ndarray, np.ndarray], bool]
 
+# How far apart the numbers at 1 lie, in each type.
+SPACING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -30,6 +33,8 @@ class Difference:
         images: the shapes (C, H, W) of what the port's dense layer may flatten, the likeliest first.
         agree: whether two arrays agree.
         nearly: whether `x` and `y` agree within ten times the tolerance.
+        outputs_agree: whether what the networks give in the end agrees.
+        mapped: whether the layers were matched by a mapping.
     """
 
     reference: Traced
@@ -40,6 +45,8 @@ class Difference:
     images: Sequence[tuple[int, ...]]
     agree: Agree
     nearly: bool
+    outputs_agree: bool
+    mapped: bool
 
 
 def find_hint(difference: Difference) -> str | None:
@@ -48,6 +55,7 @@ def find_hint(difference: Difference) -> str | None:
         if not np.isfinite(array).all():
             return f"the {whose} gives numbers that are not finite"
     hints = (
+        _outputs_hint,  # what layers look like that are not each other's counterparts means nothing
         _norm_hint,  # the one mistake that may be as small as rounding errors are
         _nearly_hint,
         _activation_hint,
@@ -62,6 +70,7 @@ def find_hint(difference: Difference) -> str | None:
         _shift_hint,
         _factor_hint,
         _bias_hint,
+        _dtype_hint,  # in other types the inputs differ too
         _input_hint,
     )
     return next((told for told in (hint(difference) for hint in hints) if told), None)
@@ -90,6 +99,13 @@ def flatten_orders(images: tuple[int, ...]) -> Iterator[tuple[np.ndarray, str]]:
     numbers = np.arange(channels * height * width)
     yield numbers.reshape(channels, height, width).transpose(1, 2, 0).ravel(), "(C, H, W) to (H, W, C)"
     yield numbers.reshape(height, width, channels).transpose(2, 0, 1).ravel(), "(H, W, C) to (C, H, W)"
+
+
+def _outputs_hint(found: Difference) -> str | None:
+    if not found.outputs_agree or found.nearly:
+        return None
+    told = "the outputs agree all the same, so the layers may be matched wrongly"
+    return f"{told}: give {'another' if found.mapped else 'a'} mapping"
 
 
 def _nearly_hint(found: Difference) -> str | None:
@@ -243,7 +259,7 @@ def _norm_hint(found: Difference) -> str | None:
 def _border_hint(found: Difference) -> str | None:
     """Agreement in the middle of the images alone, of one size or of two that differ by a border."""
     x, y = found.x, found.y
-    if x.ndim != 4 or y.ndim != 4 or x.shape[:2] != y.shape[:2]:
+    if x.ndim != 4 or y.ndim != 4 or x.shape[:2] != y.shape[:2] or _has_other_weights(found):
         return None
     height, width = (min(pair) for pair in zip(x.shape[2:], y.shape[2:], strict=True))
     if x.shape != y.shape:
@@ -255,6 +271,13 @@ def _border_hint(found: Difference) -> str | None:
         if _agree_in_the_middle(found, height - 2 * border, width - 2 * border):
             return f"differs at the border only, {border} deep: padding"
     return None
+
+
+def _has_other_weights(found: Difference) -> bool:
+    """Whether both are convolutions, with weights of one shape that differ: then no padding mends them."""
+    layers = (found.reference, found.port)
+    a, b = (layer.parameters.get("weight") if layer.kind in CONVS else None for layer in layers)
+    return a is not None and b is not None and a.shape == b.shape and not found.agree(a, b)
 
 
 def _agree_in_the_middle(found: Difference, height: int, width: int) -> bool:
@@ -325,6 +348,16 @@ def _bias_hint(found: Difference) -> str | None:
     if "bias" in a and not found.agree(a["bias"], b["bias"]):
         return "the weights agree, the biases differ"
     return None
+
+
+def _dtype_hint(found: Difference) -> str | None:
+    """Other types, one of them too coarse for the tolerance."""
+    a, b = found.reference.dtype, found.port.dtype
+    spacing = max(SPACING.get(dtype or "", 0.0) for dtype in (a, b))
+    one = np.ones(1)
+    if a is None or b is None or a == b or found.agree(one, one + spacing):
+        return None
+    return f"the networks compute in different types, the reference in {a}, the port in {b}: compare them in one type"
 
 
 def _input_hint(found: Difference) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from lenet_multi.errors import UserError
 
 # What each framework's own classes are called for no more than holding other layers.
 CONTAINERS = {
-    *("Module", "Sequential", "ModuleList", "ModuleDict"),
+    *("Module", "Sequential", "ModuleList", "ModuleDict", "DataParallel"),
     *("Layer", "Model"),
     *("Block", "HybridBlock", "HybridSequential", "SymbolBlock"),
 }
@@ -71,6 +72,7 @@ class Traced:
         parameters: convolution `weight` (out, in, height, width), for a transposed one (in, out, height, width);
             dense `weight` (out, in); `bias` (out,); norm `gamma`, `beta`, `mean`, `variance`. Those that it has.
         epsilon: what a norm adds to the variance.
+        dtype: the type of what it gave, by its NumPy name, `float32`; None where that was not seen.
     """
 
     name: str
@@ -82,14 +84,15 @@ class Traced:
     weighted: bool = True
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
     epsilon: float | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a network was seen to do: its layers in the order of execution, and the arrays it gave in the end."""
+    """What a network was seen to do: its layers in the order of execution, and what it gave in the end."""
 
     layers: list[Traced]
-    outputs: list[np.ndarray]
+    outputs: list[Traced]
 
 
 def trace_network(network: Any, X: np.ndarray, whose: str = "network") -> Trace:
@@ -101,7 +104,7 @@ def trace_network(network: Any, X: np.ndarray, whose: str = "network") -> Trace:
         whose: what to call the network in an error.
 
     Raises:
-        PortError: when the network is of no known kind, fails on X, or gives no array.
+        PortError: when the network is of no known kind, has no weights yet, fails on X, or gives no array.
     """
     bases = {(base.__module__.partition(".")[0], base.__name__) for base in type(network).__mro__}
     tracers: dict[tuple[str, str], Callable[[Any, np.ndarray], Trace]] = {
@@ -115,12 +118,17 @@ def trace_network(network: Any, X: np.ndarray, whose: str = "network") -> Trace:
             f"a {type(network).__name__} as the {whose}, expected a torch.nn.Module, a Keras model, a Gluon block or "
             "a function"
         )
+    if trace is _trace_keras and not network.built:
+        raise PortError(
+            f"a {type(network).__name__} that is not built as the {whose}, expected one that has its weights: call it "
+            "once first, and set them"
+        )
     try:
         traced = trace(network, X.copy())
     except Exception as problem:
         raise PortError(
-            f"the {whose} failed on X of shape {X.shape}, type {X.dtype}: {_reason(problem)}; expected a network with "
-            "parameters and an X that it takes, images as (N, C, H, W): run it by itself on X first"
+            f"the {whose} failed on X of shape {X.shape}, type {X.dtype}: {reason_of(problem)}; expected a network "
+            "with parameters and an X that it takes, images as (N, C, H, W): run it by itself on X first"
         ) from problem
     if not traced.layers and not traced.outputs:
         raise PortError(
@@ -132,18 +140,49 @@ def trace_network(network: Any, X: np.ndarray, whose: str = "network") -> Trace:
 
 def arrays(value: Any) -> list[np.ndarray]:
     """Copies of the arrays in a value, float64: an array of any framework, or tuples, lists and dicts of them."""
+    return [np.array(as_numpy(array), np.float64) for array in _found(value)]
+
+
+def as_numpy(array: Any) -> np.ndarray:
+    """An array of any framework as one of NumPy's, if need be in a type with more digits."""
+    if hasattr(array, "asnumpy"):  # MXNet
+        return array.asnumpy()
+    if hasattr(array, "detach"):  # PyTorch; NumPy has no bfloat16
+        array = array.detach().cpu()
+        return (array.double() if array.is_floating_point() else array).numpy()
+    return np.asarray(array)
+
+
+def _found(value: Any) -> list[Any]:
+    """The arrays in a value, as they are."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return [array for item in value for array in arrays(item)]
-    if hasattr(value, "asnumpy"):  # MXNet
-        value = value.asnumpy()
-    elif hasattr(value, "detach"):  # PyTorch; NumPy has no bfloat16
-        value = value.detach().cpu().double().numpy()
-    return [np.array(value, np.float64)] if hasattr(value, "__array__") else []
+        return [array for item in value for array in _found(item)]
+    return [value] if hasattr(value, "asnumpy") or hasattr(value, "__array__") else []
 
 
-def _reason(problem: Exception) -> str:
+def _dtype(value: Any) -> str | None:
+    """The type of the first array in a value: PyTorch's `torch.float32`, a class in MXNet, and NumPy's `float32`."""
+    dtypes = (array.dtype for array in _found(value))
+    dtype = next(dtypes, None)
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
+    return None if dtype is None else name
+
+
+def _outputs(
+    value: Any, name: str = "output", channels_first: Callable[[np.ndarray], np.ndarray] = lambda array: array
+) -> list[Traced]:
+    """The arrays in what a network gave, named `output`, `output:2`, and so on."""
+    found = []
+    for number, given in enumerate(_found(value), 1):
+        (array,) = map(channels_first, arrays(given))
+        numbered = name if number == 1 else f"{name}:{number}"
+        found.append(Traced(numbered, "output", array, array, dtype=_dtype(given)))
+    return found
+
+
+def reason_of(problem: Exception) -> str:
     """The first line that says something; Keras and MXNet put others before it."""
     lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(problem).splitlines()]
     telling = (line for line in lines if line and not line.startswith(("Traceback", "File ", "Exception encountered")))
@@ -220,6 +259,7 @@ class _Recorder:
                     weighted=call.kind != "activation" and self._is_weighted(layer),
                     parameters=parameters,
                     epsilon=_epsilon(layer) if call.kind == "norm" else None,
+                    dtype=_dtype(output),
                 )
             )
 
@@ -227,7 +267,9 @@ class _Recorder:
         """A function that a layer applies to its sums, entered as if it were a layer, has given its output."""
         call = self._calls.pop()
         for array in self.arrays(output)[:1]:
-            self._add(Traced("activation", "activation", array, array, activated=True, input=call.input))
+            self._add(
+                Traced("activation", "activation", array, array, activated=True, input=call.input, dtype=_dtype(output))
+            )
 
     def _add(self, layer: Traced) -> None:
         names, name, count = {earlier.name for earlier in self.layers}, layer.name, 1
@@ -264,15 +306,24 @@ def _epsilon(layer: Any) -> float | None:
 def _trace_function(function: Callable[[np.ndarray], Any], X: np.ndarray) -> Trace:
     given = function(X)
     if not isinstance(given, Mapping):
-        return Trace([], arrays(given))
-    named = [(str(name), arrays(output)) for name, output in given.items()]
-    return Trace([Traced(name, "output", found[0], found[0]) for name, found in named if found], [])
+        return Trace([], _outputs(given))
+    return Trace([traced for name, output in given.items() for traced in _outputs(output, str(name))], [])
 
 
 def _trace_torch(net: Any, X: np.ndarray) -> Trace:
     import torch
 
-    names = {module: name or type(module).__name__ for name, module in net.named_modules()}
+    # What `torch.compile` makes holds the original, which alone calls its children, and so their hooks.
+    net = getattr(net, "_orig_mod", net)
+    modules = {module: name.replace("_orig_mod.", "") for name, module in net.named_modules()}
+    compiled = [module for module in modules if hasattr(module, "_orig_mod")]
+    is_compiled = compiled or any(getattr(module, "_compiled_call_impl", None) for module in modules)
+    # One made by TorchScript takes no hooks: it is seen as a function is.
+    names = {
+        module: name or type(module).__name__
+        for module, name in modules.items()
+        if not isinstance(module, torch.jit.ScriptModule) and module not in compiled
+    }
     recorder = _Recorder(
         torch.nn,
         _parameters,
@@ -293,15 +344,15 @@ def _trace_torch(net: Any, X: np.ndarray) -> Trace:
     dtype = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), None)
     if dtype and inputs.is_floating_point():
         inputs = inputs.to(dtype)
-    was_training = {module: module.training for module in names}
+    was_training = {module: module.training for module in modules}
     hooks = []
     try:
         for module in names:
             hooks.append(module.register_forward_pre_hook(enter, with_kwargs=True))
             hooks.append(module.register_forward_hook(leave))
         net.eval()
-        with torch.no_grad():
-            return Trace(recorder.layers, arrays(net(inputs)))
+        with torch.no_grad(), torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
+            return Trace(recorder.layers, _outputs(net(inputs)))
     finally:
         for module, training in was_training.items():
             module.training = training
@@ -363,7 +414,7 @@ def _trace_keras(net: Any, X: np.ndarray) -> Trace:
         output = net(np.moveaxis(X, 1, -1) if channels_last and X.ndim >= 4 else X, training=False)
     finally:
         keras.layers.Layer.__call__ = call
-    return Trace(recorder.layers, recorder.arrays(output))
+    return Trace(recorder.layers, _outputs(output, channels_first=channels_first))
 
 
 def _trace_gluon(net: Any, X: np.ndarray) -> Trace:
@@ -399,7 +450,7 @@ def _trace_gluon(net: Any, X: np.ndarray) -> Trace:
             hooks.append(block.register_forward_hook(leave))
         with util.np_array(like_numpy), util.np_shape(like_numpy), autograd.pause(train_mode=False):
             output = net((mx_np if like_numpy else nd).array(X, dtype=dtype, ctx=device))
-            return Trace(recorder.layers, arrays(output))
+            return Trace(recorder.layers, _outputs(output))
     finally:
         for hook in hooks:
             hook.detach()

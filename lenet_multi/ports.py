@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from lenet_multi.port_hints import Agree, Difference, find_hint, image_shapes, without_ones
-from lenet_multi.port_traces import PortError, Trace, Traced, trace_network
+from lenet_multi.port_traces import PortError, Trace, Traced, as_numpy, reason_of, trace_network
 
 SKIPPED = ("flatten", "padding", "dropout", "input")  # kinds that one framework has as a layer and another has not
 # Largest numbers below this count as this: float32 has no seven digits there.
@@ -41,11 +42,13 @@ class Report:
         layers: a report for each pair of layers, in the reference's order.
         first_divergence: the first of them that does not agree, or None.
         hint: what its difference looks like, or None where it has no known shape.
+        not_compared: the outputs that one network gives beyond the other's, `1 output of the reference`, or None.
     """
 
     layers: tuple[LayerReport, ...]
     first_divergence: LayerReport | None
     hint: str | None
+    not_compared: str | None = None
 
     def __str__(self) -> str:
         rows = [("reference", "port", "output shape", "largest error", "")]
@@ -56,6 +59,8 @@ class Report:
             rows.append((layer.reference, layer.port, shape, f"{layer.error:.1e}", "" if layer.agrees else "differs"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        if self.not_compared:
+            table.append(f"not compared: {self.not_compared}")
         if self.first_divergence is None:
             return "\n".join([*table, "all layers agree"])
         first = self.first_divergence
@@ -72,38 +77,45 @@ def compare_networks(
     order. The others between two of them (poolings, activations, ...) are compared where both networks show the same
     kinds there, and passed over where one does them in a function, which is not seen. A layer is compared after its
     activation where both networks show one; where only one does, before it: whether the activation is right then shows
-    in what comes next. A last row, `output`, compares what the networks give, where no row before has done so.
+    in what comes next. One without weights that differs is left out where all that comes after it agrees. A last row,
+    `output`, compares what the networks give, where no row before has done so; where one gives more outputs than the
+    other, the report says so.
 
     Args:
         reference: what is taken to be right: a `torch.nn.Module`; a Keras layer or model; a Gluon block; or a function
-            of X that gives an array of any framework, or a dict of layer name to array, channels first.
+            of X that gives an array of any framework, or a dict of layer name to array, channels first. Two dicts are
+            matched by name where they have the same names, else in order.
         port: what is held against it, likewise.
-        X: inputs, one array, the examples on the first axis; images as (N, C, H, W), a Keras network that has the
-            channels last is given (N, H, W, C). Signed integers are left as they are, for embeddings; all else is
-            taken as float32. Networks and functions get copies.
+        X: inputs, one array of any framework, the examples on the first axis; images as (N, C, H, W), a Keras network
+            that has the channels last is given (N, H, W, C). Signed integers are left as they are, for embeddings; all
+            else is taken as float32. Networks and functions get copies.
         mapping: the reference's layer name to the port's, in place of matching in order: the layers to compare, before
             `output`.
         tolerance: the largest difference that counts as agreement, in units of the largest number that the reference
             gives in that layer.
 
     Raises:
-        PortError: when a network is of no known kind or fails on X, or the layers cannot be matched.
+        PortError: when a network is of no known kind or fails on X, the layers cannot be matched, or an argument is not
+            what is expected.
     """
-    X = np.array(X)
-    if not np.issubdtype(X.dtype, np.signedinteger):
-        X = X.astype(np.float32)
+    X = _inputs(X)
+    if mapping is not None:
+        _check_mapping(mapping)
+    if not isinstance(tolerance, Real) or not 0 < tolerance < float("inf"):
+        raise PortError(f"tolerance {tolerance!r}, expected a number above 0: leave it out for 1e-5")
     a, b = trace_network(reference, X, "reference"), trace_network(port, X, "port")
     agree = partial(_agree, tolerance=tolerance)
     pairs = _in_order(a.layers, b.layers) if mapping is None else _by_mapping(a.layers, b.layers, mapping)
     pairs += _outputs(a, b, pairs)
+    not_compared = _not_compared(a, b, pairs)
     if not pairs:
         raise PortError("an array from one function, a dict from the other, expected arrays from both or dicts")
     if mapping is None:
-        pairs = _telling(pairs, agree)
+        pairs = _telling(pairs, [given.output for given in a.outputs], agree)
     reports = tuple(_report(pair, agree) for pair in pairs)
     first = next((number for number, report in enumerate(reports) if not report.agrees), None)
     if first is None:
-        return Report(reports, None, None)
+        return Report(reports, None, None, not_compared)
     pair = pairs[first]
     is_dense = pair.reference.kind == pair.port.kind == "dense"
     difference = Difference(
@@ -114,8 +126,49 @@ def compare_networks(
         images=image_shapes(b.layers, pair.port) + image_shapes(a.layers, pair.reference) if is_dense else [],
         agree=agree,
         nearly=_agree(*pair.compared, tolerance=10 * tolerance),
+        outputs_agree=bool(a.outputs and b.outputs)
+        and all(agree(x.output, y.output) for x, y in zip(a.outputs, b.outputs, strict=False)),
+        mapped=mapping is not None,
     )
-    return Report(reports, reports[first], find_hint(difference))
+    return Report(reports, reports[first], find_hint(difference), not_compared)
+
+
+def _inputs(X: Any) -> np.ndarray:
+    """A copy of X, of the type that networks are given."""
+    wanted = "expected numbers in one array"
+    advice = "give an array of shape (N, C, H, W), or (N, ...), the examples on the first axis"
+    try:
+        inputs = np.array(as_numpy(X))
+        # "V" is what NumPy says of bfloat16.
+        if inputs.dtype.kind not in "biufV":
+            raise TypeError(f"its numbers are of type {inputs.dtype}")
+        if not np.issubdtype(inputs.dtype, np.signedinteger):
+            inputs = inputs.astype(np.float32)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise PortError(f"an X that is a {type(X).__name__} ({reason_of(problem)}), {wanted}: {advice}") from problem
+    if inputs.ndim == 0 or inputs.size == 0:
+        raise PortError(f"an X of shape {inputs.shape}, expected one example or more: {advice}")
+    return inputs
+
+
+def _check_mapping(mapping: Any) -> None:
+    if not isinstance(mapping, Mapping):
+        raise PortError(
+            f"a {type(mapping).__name__} as the mapping, expected a dict of the reference's layer names to the port's: "
+            "leave it out to match the layers in order"
+        )
+    if not mapping:
+        raise PortError("an empty mapping, expected layer names: leave it out to match the layers in order")
+    names = [*mapping.keys(), *mapping.values()]
+    other = next((name for name in names if not isinstance(name, str)), None)
+    if other is not None:
+        raise PortError(
+            f"mapping has {other!r} of type {type(other).__name__}, expected layer names: give each as a string"
+        )
+    if len(set(mapping.values())) < len(mapping):
+        names = list(mapping.values())
+        twice = next(name for name in names if names.count(name) > 1)
+        raise PortError(f"mapping gives the port's layer '{twice}' to more than one, expected every layer once")
 
 
 @dataclass(frozen=True)
@@ -152,6 +205,9 @@ def _agree(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
 
 
 def _in_order(a: list[Traced], b: list[Traced]) -> list[_Pair]:
+    by_name = {layer.name: layer for layer in b}
+    if all(layer.kind == "output" for layer in (*a, *b)) and {layer.name for layer in a} == by_name.keys():
+        return [_Pair(layer, by_name[layer.name]) for layer in a]
     weighted, between = zip(*(_split(layers) for layers in (a, b)), strict=True)
     if not all(weighted):
         # A function shows no layers, nor does a network that does all in functions: there are the outputs to compare.
@@ -190,12 +246,6 @@ def _same_kinds(a: list[Traced], b: list[Traced]) -> list[_Pair]:
 
 
 def _by_mapping(a: list[Traced], b: list[Traced], mapping: Mapping[str, str]) -> list[_Pair]:
-    if not mapping:
-        raise PortError("an empty mapping, expected layer names: leave it out to match the layers in order")
-    if len(set(mapping.values())) < len(mapping):
-        names = list(mapping.values())
-        twice = next(name for name in names if names.count(name) > 1)
-        raise PortError(f"mapping gives the port's layer '{twice}' to more than one, expected every layer once")
     found = []
     for layers, used, whose in ((a, mapping.keys(), "reference"), (b, mapping.values(), "port")):
         by_name = {layer.name: layer for layer in layers} | {layer.name: layer for layer in _comparable(layers)}
@@ -222,32 +272,48 @@ def _comparable(layers: list[Traced]) -> list[Traced]:
 
 def _follows(layer: Traced, last: Traced) -> bool:
     """Whether nothing lies between two layers."""
-    return layer.input is not None and np.array_equal(layer.input, last.output, equal_nan=True)
+    return layer.input is not None and _same(layer.input, last.output)
 
 
 def _outputs(a: Trace, b: Trace, pairs: list[_Pair]) -> list[_Pair]:
     """What both networks give, as pairs, but for what has been compared as the output of a layer."""
     compared = [pair.compared for pair in pairs]
-    found = []
-    for number, (x, y) in enumerate(zip(a.outputs, b.outputs, strict=False), 1):
-        if not any(np.array_equal(x, seen) and np.array_equal(y, port_seen) for seen, port_seen in compared):
-            name = "output" if number == 1 else f"output:{number}"
-            found.append(_Pair(Traced(name, "output", x, x), Traced(name, "output", y, y)))
-    return found
+    return [
+        _Pair(given, port_given)
+        for given, port_given in zip(a.outputs, b.outputs, strict=False)
+        if not any(_same(given.output, x) and _same(port_given.output, y) for x, y in compared)
+    ]
 
 
-def _telling(pairs: list[_Pair], agree: Agree) -> list[_Pair]:
-    """The pairs without those that differ though what comes next agrees.
+def _not_compared(a: Trace, b: Trace, pairs: list[_Pair]) -> str | None:
+    """How many outputs one network gives beyond the other's, but for what has been compared as those of a layer."""
+    num_both = min(len(a.outputs), len(b.outputs))
+    for whose, trace, side in (("reference", a, 0), ("port", b, 1)):
+        compared = [pair.compared[side] for pair in pairs]
+        left = [given for given in trace.outputs[num_both:] if not any(_same(given.output, x) for x in compared)]
+        if left:
+            return f"{len(left)} output{'s' if len(left) > 1 else ''} of the {whose}"
+    return None
 
-    A pooling may stand before the activation in one network and after it, in a function, in the other.
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def _telling(pairs: list[_Pair], given: list[np.ndarray], agree: Agree) -> list[_Pair]:
+    """The pairs without those that differ though all that comes after them agrees.
+
+    A pooling may stand before the activation in one network and after it, in a function, in the other. What the
+    reference gives in the end, `given`, has nothing after it.
     """
     kept: list[_Pair] = []
-    next_agrees = False
+    rest_agrees = True
     for pair in reversed(pairs):
-        pair_agrees = agree(*pair.compared)
-        if pair.reference.weighted:
-            next_agrees = pair_agrees
-        elif not pair_agrees and next_agrees:
+        x, y = pair.compared
+        pair_agrees = agree(x, y)
+        is_last = not kept or any(_same(x, output) for output in given)
+        if not pair_agrees and not pair.reference.weighted and rest_agrees and not is_last:
             continue
+        rest_agrees &= pair_agrees
         kept.insert(0, pair)
     return kept

@@ -839,6 +839,189 @@ def test_a_comparison_leaves_the_networks_as_they_were(weights):
     assert keras.layers.Layer.__call__ is was["call"]
 
 
+class Branched(torch.nn.Module):
+    """Two convolutions side by side, the first one pooled; or, `late`, called after the second."""
+
+    def __init__(self, pool=torch.nn.AvgPool2d, late=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a = torch.nn.Conv2d(1, 2, 3)
+        self.b = torch.nn.Conv2d(1, 2, 3, stride=2)
+        self.o = torch.nn.Linear(50, 3)
+        self.pool, self.late = pool(2), late
+
+    def forward(self, x):
+        v = self.b(x) if self.late else None
+        u = self.pool(self.a(x))
+        return self.o((u + (self.b(x) if v is None else v)).flatten(1))
+
+
+def test_a_layer_that_differs_in_a_branch_is_named_though_the_other_branch_agrees():
+    report = compare_networks(Branched(), Branched(torch.nn.MaxPool2d), X)
+    assert report.first_divergence.reference == "pool"
+    assert report.hint is None
+
+
+def test_a_layer_that_differs_is_named_where_it_is_an_output():
+    class WithPooled(torch.nn.Module):
+        def __init__(self, pool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.pool, self.out = pool(2), torch.nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            return self.pool(x), self.out(x)
+
+    report = compare_networks(WithPooled(torch.nn.AvgPool2d), WithPooled(torch.nn.MaxPool2d), X)
+    assert report.first_divergence.reference == "pool"
+
+
+def test_layers_matched_wrongly_show_in_outputs_that_agree():
+    report = compare_networks(Branched(), Branched(late=True), X)
+    assert report.first_divergence.reference == "a"
+    told = "the outputs agree all the same, so the layers may be matched wrongly"
+    assert report.hint == f"{told}: give a mapping"
+    mapped = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "b", "o": "o"})
+    assert mapped.hint == f"{told}: give another mapping"
+    right = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "a", "b": "b", "o": "o"})
+    assert right.first_divergence is None
+
+
+def test_dicts_of_the_same_names_are_matched_by_name():
+    report = compare_networks(lambda x: {"half": x / 2, "all": x}, lambda x: {"all": x, "half": x / 2}, IMAGES)
+    assert [(layer.reference, layer.port) for layer in report.layers] == [("half", "half"), ("all", "all")]
+    assert report.first_divergence is None
+
+
+def test_all_arrays_of_a_name_are_compared():
+    report = compare_networks(lambda x: {"both": (x, 2 * x)}, lambda x: {"both": (x, 3 * x)}, IMAGES)
+    assert report.first_divergence.reference == "both:2"
+
+
+def test_outputs_that_only_one_network_gives_are_said_to_be_left_out(original):
+    def more(x):
+        return x, x * 2, x * 3
+
+    for networks, told in (
+        ((more, lambda x: (x,)), "2 outputs of the reference"),
+        ((abs, more), "2 outputs of the port"),
+    ):
+        report = compare_networks(networks[0], networks[1], X)
+        assert report.not_compared == told
+        assert str(report).splitlines()[-2:] == [f"not compared: {told}", "all layers agree"]
+    assert compare_networks(more, more, X).not_compared is None
+    assert compare_networks(original, original, X).not_compared is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (X[:0], r"an X of shape \(0, 1, 12, 12\), expected one example or more: give"),
+        (np.float32(1), r"an X of shape \(\), expected one example or more: give"),
+        ([[1.0, 2.0], [3.0]], "an X that is a list .*, expected numbers in one array: give"),
+        ("words", "an X that is a str .*, expected numbers in one array: give"),
+        (None, "an X that is a NoneType .*, expected numbers in one array: give"),
+        (X + 1j, r"an X that is a ndarray .*complex.*, expected numbers in one array: give"),
+        (torch.ones(1) * 1j, r"an X that is a Tensor .*complex.*, expected numbers in one array: give"),
+    ],
+)
+def test_inputs_that_are_no_array_of_numbers_are_refused(inputs, message):
+    with pytest.raises(PortError, match=message):
+        compare_networks(abs, abs, inputs)
+
+
+def test_inputs_may_be_any_frameworks_array(original):
+    inputs = [torch.from_numpy(X).requires_grad_(), torch.from_numpy(X).bfloat16(), mxnet.np.array(X)]
+    for given in [*inputs, keras.ops.convert_to_tensor(X), keras.ops.cast(X, "bfloat16")]:
+        assert compare_networks(original, original, given).first_divergence is None
+    words = torch.nn.Embedding(5, 3)
+    assert compare_networks(words, words, torch.arange(5)).first_divergence is None
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ([("out", "out")], "a list as the mapping, expected a dict of .*: leave it out"),
+        ({"out": ["out"]}, r"mapping has \['out'\] of type list, expected layer names: give each as a string"),
+        ({0: "out"}, "mapping has 0 of type int, expected layer names: give each as a string"),
+    ],
+)
+def test_what_is_no_mapping_of_names_is_refused(mapping, message, original):
+    with pytest.raises(PortError, match=message):
+        compare_networks(original, original, X, mapping=mapping)
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), 0, -1e-5, float("inf"), "1e-5"])
+def test_a_tolerance_that_is_no_positive_number_is_refused(tolerance):
+    with pytest.raises(PortError, match=r"tolerance .*, expected a number above 0: leave it out"):
+        compare_networks(abs, abs, X, tolerance=tolerance)
+
+
+def test_convolutions_with_other_weights_are_no_matter_of_padding():
+    torch.manual_seed(0)
+    module, port = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
+    with torch.no_grad():  # the same sums where neighbours are equal: everywhere but in the first columns
+        port.weight.copy_(module.weight + torch.tensor([[0.0, 0, 0], [1, -1, 0], [0, 0, 0]]))
+        port.bias.copy_(module.bias)
+    images = np.where(np.arange(12) < 2, X, X[..., 2:3])
+    assert "padding" in compare_networks(lambda x: module(torch.from_numpy(x)), port, images).hint
+    report = compare_networks(module, port, images)
+    assert report.first_divergence is not None
+    assert report.hint is None
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_networks_that_compute_in_different_types_are_named(dtype, original):
+    told = f"the networks compute in different types, the reference in float32, the port in {dtype}"
+    port = TorchNet().to(getattr(torch, dtype))
+    assert compare_networks(original, port, X).hint.startswith(told)
+
+    def as_function(x):
+        return torch.from_numpy(x).to(getattr(torch, dtype))
+
+    assert compare_networks(lambda x: x, as_function, X).hint.startswith(told)
+    assert compare_networks(original, TorchNet().double(), X).first_divergence is None
+
+
+def test_types_that_are_fine_enough_are_not_named(functional):
+    report = compare_networks(functional, Functional(torch.tanh).double(), X)
+    assert report.hint.startswith("the inputs differ already")
+
+
+def inner_compiled():
+    net = TorchNet()
+    net.hidden = torch.compile(torch.nn.Sequential(net.hidden))
+    net.second.compile()
+    return net
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, from within `compile`
+@pytest.mark.parametrize(
+    "wrap", [lambda: torch.compile(TorchNet()), inner_compiled, lambda: torch.nn.DataParallel(TorchNet())]
+)
+def test_wrapped_modules_are_looked_into(wrap, original):
+    report = compare_networks(original, wrap(), X)
+    assert report.first_divergence is None, str(report)
+    assert len(report.layers) == 6
+    assert not [layer for layer in report.layers if "_orig_mod" in layer.port]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("script", [torch.jit.script, lambda net: torch.jit.trace(net, torch.from_numpy(X))])
+def test_a_scripted_module_is_seen_as_a_function_is(script, original):
+    report = compare_networks(original, script(TorchNet().eval()), X)
+    assert report.first_divergence is None, str(report)
+    assert [layer.port for layer in report.layers] == ["output"]
+
+
+@pytest.mark.parametrize("build", [lambda: keras.Sequential([keras.layers.Dense(3)]), SubclassedKeras])
+def test_a_keras_network_that_is_not_built_is_refused_and_left_so(build):
+    net = build()
+    with pytest.raises(PortError, match=r"that is not built as the port, .*: call it once first, and set them"):
+        compare_networks(abs, net, X)
+    assert not net.built
+
+
 def test_the_documented_example_finds_the_classic_mistake(capsys):
     """The example in the documentation runs and prints what is shown there, but for the size of rounding errors."""
     text = (Path(__file__).parent.parent / "docs" / "parity.md").read_text()
