@@ -87,6 +87,7 @@ class Ground:
         device: where the backends compute.
         seed: of the parameters.
         given_lr: learning rate of the rungs that train; by default the chapter's 0.9 for sigmoids, less for others.
+        given_parameters: canonical ones, of a trained network say, instead of made ones.
     """
 
     architecture: Architecture
@@ -94,6 +95,7 @@ class Ground:
     device: str = "cpu"
     seed: int = 0
     given_lr: float | None = None
+    given_parameters: Mapping[str, np.ndarray] | None = None
 
     @cached_property
     def lr(self) -> float:
@@ -104,7 +106,9 @@ class Ground:
 
     @cached_property
     def parameters(self) -> referee.Arrays:
-        """Float32 parameters with which every part of the network shows: biases not zero, varied predictions."""
+        """Those given; else float32 ones with which every part shows: biases not zero, varied predictions."""
+        if self.given_parameters is not None:
+            return dict(self.given_parameters)
         rng = np.random.default_rng([self.seed, 1])
         start = referee.xavier_uniform(self.architecture, self.seed)
         parameters = {
