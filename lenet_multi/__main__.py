@@ -11,6 +11,8 @@ from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
 
 COMMANDS = {
+    "activations": "draw the feature maps of trained layers, or how two frameworks' differ",
+    "diagram": "draw a network from its description",
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
     "evaluate": "evaluate trained parameters on the test set",
     "parity": "hold every backend against a float64 referee, from shapes to training runs",
@@ -22,7 +24,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         print("usage: lenet-multi COMMAND [OPTIONS]\n")
-        print("\n".join(f"  {known:10}{what}" for known, what in COMMANDS.items()))
+        print("\n".join(f"  {known:13}{what}" for known, what in COMMANDS.items()))
         print("\nlenet-multi COMMAND --help tells a command's options.")
         return 0
     if name == "--version":
