@@ -31,6 +31,7 @@ class Difference:
         y: what was compared of the port.
         last: the reference's name for the layers compared before, or None where these are the first.
         images: the shapes (C, H, W) of what the port's dense layer may flatten, the likeliest first.
+        others: the port's other layers of the reference's kind: name, and what would be compared of the two.
         agree: whether two arrays agree.
         nearly: whether `x` and `y` agree within ten times the tolerance.
         outputs_agree: whether what the networks give in the end agrees.
@@ -43,6 +44,7 @@ class Difference:
     y: np.ndarray
     last: str | None
     images: Sequence[tuple[int, ...]]
+    others: Sequence[tuple[str, np.ndarray, np.ndarray]]
     agree: Agree
     nearly: bool
     outputs_agree: bool
@@ -58,6 +60,7 @@ def find_hint(difference: Difference) -> str | None:
         _outputs_hint,  # what layers look like that are not each other's counterparts means nothing
         _norm_hint,  # the one mistake that may be as small as rounding errors are
         _nearly_hint,
+        _place_hint,
         _activation_hint,
         _axes_hint,
         _squeeze_hint,
@@ -76,15 +79,14 @@ def find_hint(difference: Difference) -> str | None:
     return next((told for told in (hint(difference) for hint in hints) if told), None)
 
 
-def image_shapes(trace: Sequence[Traced], layer: Traced) -> list[tuple[int, ...]]:
-    """The shapes (C, H, W) of what a layer may be given flattened, told from itself and from the layers before it."""
+def image_shapes(X: np.ndarray, trace: Sequence[Traced], layer: Traced) -> list[tuple[int, ...]]:
+    """The shapes (C, H, W) of what a layer may be given flattened, told from what it and the layers before it have."""
     if layer.input is None:
         return []
     size = prod(layer.input.shape[1:])
     before = trace[: [other.name for other in trace].index(layer.name)]
-    seen = [
-        array.shape[1:] for array in (layer.input, *(other.output for other in reversed(before))) if array.ndim == 4
-    ]
+    arrays = (layer.input, *(other.output for other in reversed(before)), X)
+    seen = [array.shape[1:] for array in arrays if array.ndim == 4]
     shapes = [shape for shape in seen if prod(shape) == size]
     if not shapes and seen and size % seen[0][0] == 0:
         # A function made the last images smaller; they kept their channels, and most are square.
@@ -112,6 +114,14 @@ def _nearly_hint(found: Difference) -> str | None:
     # Part of what differs by so little agrees by chance, and what that looks like means nothing.
     told = "differs by less than ten tolerances: in a deep network rounding errors may do that"
     return told if found.nearly else None
+
+
+def _place_hint(found: Difference) -> str | None:
+    for name, x, y in found.others:
+        if _is_telling(x) and found.agree(x, y):
+            told = "the layers are matched wrongly (give a mapping), or weights are in each other's place"
+            return f"agrees with the port's {name}: {told}"
+    return None
 
 
 def _activation_hint(found: Difference) -> str | None:

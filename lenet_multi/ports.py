@@ -74,12 +74,13 @@ def compare_networks(
     """Run two networks on the same inputs and compare them layer by layer.
 
     Layers with weights (convolutions, dense layers, norms, embeddings, ...) must be of the same kinds in the same
-    order. The others between two of them (poolings, activations, ...) are compared where both networks show the same
-    kinds there, and passed over where one does them in a function, which is not seen. A layer is compared after its
-    activation where both networks show one; where only one does, before it: whether the activation is right then shows
-    in what comes next. One without weights that differs is left out where all that comes after it agrees. A last row,
-    `output`, compares what the networks give, where no row before has done so; where one gives more outputs than the
-    other, the report says so.
+    order; branches may come in another one where the shapes of their weights tell them apart, or where the networks'
+    outputs agree. The others between two of them (poolings, activations, ...) are compared where both networks show the
+    same kinds there, and passed over where one does them in a function, which is not seen. A layer is compared after
+    its activation where both networks show one; where only one does, before it: whether the activation is right then
+    shows in what comes next. One without weights that differs is left out where all that comes after it agrees. A last
+    row, `output`, compares what the networks give, where no row before has done so; where one gives more outputs than
+    the other, the report says so.
 
     Args:
         reference: what is taken to be right: a `torch.nn.Module`; a Keras layer or model; a Gluon block; or a function
@@ -110,7 +111,11 @@ def compare_networks(
     not_compared = _not_compared(a, b, pairs)
     if not pairs:
         raise PortError("an array from one function, a dict from the other, expected arrays from both or dicts")
+    outputs_agree = bool(a.outputs and b.outputs) and all(
+        agree(x.output, y.output) for x, y in zip(a.outputs, b.outputs, strict=False)
+    )
     if mapping is None:
+        pairs = _exchanged(pairs, agree) if outputs_agree else pairs
         pairs = _telling(pairs, [given.output for given in a.outputs], agree)
     reports = tuple(_report(pair, agree) for pair in pairs)
     first = next((number for number, report in enumerate(reports) if not report.agrees), None)
@@ -123,11 +128,15 @@ def compare_networks(
         pair.port,
         *pair.compared,
         last=pairs[first - 1].reference.name if first else None,
-        images=image_shapes(b.layers, pair.port) + image_shapes(a.layers, pair.reference) if is_dense else [],
+        images=image_shapes(X, b.layers, pair.port) + image_shapes(X, a.layers, pair.reference) if is_dense else [],
         agree=agree,
         nearly=_agree(*pair.compared, tolerance=10 * tolerance),
-        outputs_agree=bool(a.outputs and b.outputs)
-        and all(agree(x.output, y.output) for x, y in zip(a.outputs, b.outputs, strict=False)),
+        others=[
+            (other.name, *_Pair(pair.reference, other).compared)
+            for other in _comparable(b.layers)
+            if other.kind == pair.reference.kind and other.name != pair.port.name
+        ],
+        outputs_agree=outputs_agree,
         mapped=mapping is not None,
     )
     return Report(reports, reports[first], find_hint(difference), not_compared)
@@ -208,21 +217,41 @@ def _in_order(a: list[Traced], b: list[Traced]) -> list[_Pair]:
     by_name = {layer.name: layer for layer in b}
     if all(layer.kind == "output" for layer in (*a, *b)) and {layer.name for layer in a} == by_name.keys():
         return [_Pair(layer, by_name[layer.name]) for layer in a]
-    weighted, between = zip(*(_split(layers) for layers in (a, b)), strict=True)
-    if not all(weighted):
+    (weighted_a, between_a), (weighted_b, between_b) = _split(a), _split(b)
+    if not (weighted_a and weighted_b):
         # A function shows no layers, nor does a network that does all in functions: there are the outputs to compare.
-        return [] if any(weighted) else _same_kinds(between[0][0], between[1][0])
-    kinds = [[layer.kind for layer in layers] for layers in weighted]
-    if kinds[0] != kinds[1]:
-        told = ["; ".join(f"{layer.name} ({layer.kind})" for layer in layers) for layers in weighted]
+        return [] if weighted_a or weighted_b else _same_kinds(between_a[0], between_b[0])
+    if [layer.kind for layer in weighted_a] != [layer.kind for layer in weighted_b]:
+        told = ["; ".join(f"{layer.name} ({layer.kind})" for layer in layers) for layers in (weighted_a, weighted_b)]
         raise PortError(
             f"the reference has the layers {told[0]}, the port {told[1]}, expected the same kinds in the same order: "
             "give a mapping of layer names"
         )
-    pairs = _same_kinds(between[0][0], between[1][0])
-    for layer_a, layer_b, after_a, after_b in zip(*weighted, between[0][1:], between[1][1:], strict=True):
-        pairs += [_Pair(layer_a, layer_b), *_same_kinds(after_a, after_b)]
+    pairs = _same_kinds(between_a[0], between_b[0])
+    places = _places(weighted_a, weighted_b)
+    for layer, after, place in zip(weighted_a, between_a[1:], places, strict=True):
+        pairs += [_Pair(layer, weighted_b[place]), *_same_kinds(after, between_b[place + 1])]
     return pairs
+
+
+def _places(a: list[Traced], b: list[Traced]) -> list[int]:
+    """Where the counterparts of a's layers stand in b, both of the same kinds in the same order.
+
+    At the same place; but where the shapes of the weights tell that two branches come in another order, the first that
+    is left of the same kind and shape.
+    """
+
+    def shapes(layers: list[Traced]) -> list[tuple[str, tuple[int, ...]]]:
+        return [(layer.kind, np.shape(layer.parameters.get("weight", 0))) for layer in layers]
+
+    wanted, left = shapes(a), shapes(b)
+    if sorted(wanted) != sorted(left):
+        return list(range(len(a)))
+    places = []
+    for shape in wanted:
+        places.append(left.index(shape))
+        left[places[-1]] = ("taken", ())
+    return places
 
 
 def _split(layers: list[Traced]) -> tuple[list[Traced], list[list[Traced]]]:
@@ -298,6 +327,25 @@ def _not_compared(a: Trace, b: Trace, pairs: list[_Pair]) -> str | None:
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b, equal_nan=True)
+
+
+def _exchanged(pairs: list[_Pair], agree: Agree) -> list[_Pair]:
+    """The pairs with those that differ matched by their numbers, if all of these with weights find a counterpart.
+
+    Frameworks run the branches of a network in orders of their own. Only for networks whose outputs agree: where they
+    do not, the weights of two layers may be in each other's place.
+    """
+    wrong = [n for n, pair in enumerate(pairs) if pair.reference.weighted and not agree(*pair.compared)]
+    left = [pairs[n].port for n in wrong]
+    exchanged = list(pairs)
+    for n in wrong:
+        possible = [_Pair(pairs[n].reference, port) for port in left if port.kind == pairs[n].reference.kind]
+        found = next((pair for pair in possible if agree(*pair.compared)), None)
+        if found is None:
+            return pairs
+        exchanged[n] = found
+        left = [port for port in left if port is not found.port]
+    return exchanged
 
 
 def _telling(pairs: list[_Pair], given: list[np.ndarray], agree: Agree) -> list[_Pair]:

@@ -876,10 +876,54 @@ def test_a_layer_that_differs_is_named_where_it_is_an_output():
     assert report.first_divergence.reference == "pool"
 
 
-def test_layers_matched_wrongly_show_in_outputs_that_agree():
+def test_branches_that_run_in_another_order_are_matched_by_their_numbers():
     report = compare_networks(Branched(), Branched(late=True), X)
-    assert report.first_divergence.reference == "a"
+    assert [(layer.reference, layer.port) for layer in report.layers] == [("a", "a"), ("b", "b"), ("o", "o")]
+    assert report.first_divergence is None
+
+
+def test_layers_in_each_others_place_are_named():
+    wrong = Branched(late=True)
+    with torch.no_grad():
+        wrong.o.bias += 1
+    report = compare_networks(Branched(), wrong, X)
+    assert (report.first_divergence.reference, report.first_divergence.port) == ("a", "b")
+    assert report.hint.startswith("agrees with the port's a: the layers are matched wrongly (give a mapping)")
+
+
+@pytest.mark.parametrize("permuted", [True, False])
+def test_branches_are_told_apart_by_the_shapes_of_their_weights(permuted):
+    """Keras runs the branches of a model in an order of its own."""
+
+    class TwoHeads(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.few, self.many = torch.nn.Linear(90, 2), torch.nn.Linear(90, 5)
+
+        def forward(self, x):
+            return self.few(x.flatten(1)), self.many(x.flatten(1))
+
+    net = TwoHeads()
+    inputs = keras.Input((6, 5, 3))
+    flat = keras.layers.Flatten()(inputs)
+    port = keras.Model(inputs, [keras.layers.Dense(2, name="few")(flat), keras.layers.Dense(5, name="many")(flat)])
+    for name, head in net.named_children():
+        weight = head.weight.detach().numpy()
+        if permuted:
+            weight = weight.reshape(-1, 3, 6, 5).transpose(0, 2, 3, 1).reshape(-1, 90)
+        port.get_layer(name).set_weights([weight.T, head.bias.detach().numpy()])
+    report = compare_networks(net, port, IMAGES)
+    assert [(layer.reference, layer.port) for layer in report.layers] == [("few", "few"), ("many", "many")]
+    assert (report.first_divergence is None) == permuted
+    assert permuted or "flatten permutation" in report.hint
+
+
+def test_layers_matched_wrongly_show_in_outputs_that_agree():
     told = "the outputs agree all the same, so the layers may be matched wrongly"
+    # A relu and a norm that only scales come to the same in either order.
+    norm, relu = torch.nn.BatchNorm2d(3), torch.nn.ReLU()
+    report = compare_networks(torch.nn.Sequential(norm, relu), torch.nn.Sequential(relu, norm), IMAGES - 0.5)
     assert report.hint == f"{told}: give a mapping"
     mapped = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "b", "o": "o"})
     assert mapped.hint == f"{told}: give another mapping"
