@@ -31,6 +31,7 @@ nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 nb_ipywidgets_js: dict = {}  # they would come from another site, and no page has widgets
 
 default_role = "py:obj"  # in docstrings, `name` is code, and a link where the name is documented
