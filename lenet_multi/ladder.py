@@ -190,7 +190,8 @@ class Ground:
     @cached_property
     def test_logits(self) -> np.ndarray:
         images = self.dataset.test.images
-        chunks = (images[i].astype(np.float32) / 255 for i in BatchIndices(len(images), BATCH_SIZE))
+        # Small chunks, whose float64 windows are soon used again rather than made anew.
+        chunks = (images[i].astype(np.float32) / 255 for i in BatchIndices(len(images), TRAINING_BATCH_SIZE))
         return np.concatenate([referee.forward(self.architecture, self.parameters, X)[self.last_layer] for X in chunks])
 
     def network(self, backend: Backend, parameters: Mapping[str, np.ndarray] | None = None) -> Network:
@@ -281,9 +282,9 @@ def loss(ground: Ground, backends: Backends, tolerance: float) -> Rows:
     """Rung 5. The relative error of a batch's mean cross-entropy."""
     expected, _ = ground.loss_and_gradients
 
-    def measure(backend: Backend) -> dict[str, float]:
+    def measure(backend: Backend) -> Found:
         found, _ = backend.loss_and_gradients(ground.network(backend, ground.parameters), ground.inputs, ground.labels)
-        return {"loss": abs(found - expected) / expected}
+        return {"loss": abs(found - expected) / expected}, {"loss": found, "expected": expected}
 
     return _each(backends, tolerance, measure)
 
@@ -337,7 +338,8 @@ def training(ground: Ground, backends: Backends, tolerance: float) -> Rows:
     def measure(backend: Backend) -> Found:
         net = ground.network(backend, ground.start)
         found = _train(backend, net, ground.training_data, ground, epochs=2)
-        return _by_step(found, losses) | _final(ground, backend.get_parameters(net), final), {"losses": found}
+        errors = _by_step(found, losses) | _final(ground, backend.get_parameters(net), final)
+        return errors, {"losses": found, "expected": losses}
 
     return _each(backends, tolerance, measure)
 

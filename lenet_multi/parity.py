@@ -85,7 +85,9 @@ def failures(result: Result) -> list[str]:
 def as_json(result: Result) -> dict[str, Any]:
     """Every number of a rung; one that is not finite as text, for JSON has no word for it."""
 
-    def number(value: float) -> float | str:
+    def number(value: Any) -> Any:
+        if isinstance(value, list):
+            return [number(one) for one in value]
         return value if np.isfinite(value) else str(value)
 
     return {
@@ -100,7 +102,7 @@ def as_json(result: Result) -> dict[str, Any]:
                 "passed": found.passed,
                 "first_failing": found.first_failing,
                 "errors": {part: number(error) for part, error in found.errors.items()},
-                **found.seen,
+                **{what: number(value) for what, value in found.seen.items()},
             }
             for name, found in result.rows.items()
         },
@@ -157,7 +159,7 @@ def command(argv: Sequence[str] | None = None) -> int:
             "backends": {name: backends[name].VERSION if name in backends else "not installed" for name in names},
             "rungs": [as_json(result) for result in results],
         }
-        write_whole(args.json, (json.dumps(report, indent=2) + "\n").encode())
+        write_whole(args.json, (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
     return FAILED_STATUS if told else 0
 
 

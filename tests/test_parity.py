@@ -419,6 +419,20 @@ def test_the_command_prints_a_table_and_writes_every_number(quick_ladder, tmp_pa
     assert list(report["rungs"][2]["backends"]["torch"]["errors"]) == list(LENET5.parameter_shapes)
 
 
+def test_a_loss_that_is_no_number_fails_its_rung_and_is_text_in_the_report(quick_ladder, monkeypatch, tmp_path):
+    def diverges(measure):
+        return lambda *batch: (float("nan"), measure(*batch)[1])
+
+    broken = Broken(load_backend("torch"), loss_and_gradients=diverges)
+    monkeypatch.setattr(parity, "load_backend", lambda _: broken)
+    monkeypatch.setattr(parity, "climb", lambda ground, backends: climb(ground, backends, (RUNG[5],)))
+    assert parity.main(["--backends", "torch", "--json", str(tmp_path / "parity.json")]) == 1
+    report = json.loads((tmp_path / "parity.json").read_text(), parse_constant=pytest.fail)
+    found = report["rungs"][0]["backends"]["torch"]
+    assert (found["loss"], found["errors"]) == ("nan", {"loss": "nan"})
+    assert 2 < found["expected"] < 4
+
+
 def test_the_command_says_which_framework_is_not_installed(quick_ladder, monkeypatch, capsys):
     monkeypatch.setattr(parity, "installed_backends", lambda: ("torch",))
     assert parity.main([]) == 0
