@@ -22,7 +22,7 @@ def random_architecture(seed: int) -> Architecture:
     while True:
         layers: list = []
         for _ in range(rng.integers(1, 6)):
-            activation = rng.choice(["sigmoid", "tanh", "relu", None])
+            activation = ("sigmoid", "tanh", "relu", None)[rng.integers(4)]
             channels = int(rng.choice([1, 3, 16, 17, 64, 1000]))
             layers.append(Conv(channels, int(rng.integers(1, 12)), int(rng.integers(0, 12)), activation))
             if rng.random() < 0.6:
