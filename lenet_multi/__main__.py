@@ -11,6 +11,7 @@ from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
 
 COMMANDS = {
+    "compare": "train in several frameworks, or with several settings, and compare",
     "activations": "draw the feature maps of trained layers, or how two frameworks' differ",
     "diagram": "draw a network from its description",
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lenet_multi.recorder import Point
+
+PANELS = {"train_loss": "train loss", "train_acc": "train accuracy", "test_acc": "test accuracy"}
+# Okabe and Ito's colors (2008), which color-blind people tell apart; each has a line style too, for print and for all.
+LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LINE_STYLES = ("-", "--", "-.", ":")
+LINE_MARKERS = ("o", "s", "^", "D", "v")
 
 
 def draw_curves(points: Sequence[Point], num_epochs: int, title: str = "") -> Figure:
@@ -37,10 +43,62 @@ def plot_curves(axes: Axes, points: Sequence[Point], num_epochs: int, title: str
     axes.grid(alpha=0.4)
 
 
+def line_style(number: int) -> dict[str, str]:
+    """Color, line style and marker of the line with this number, counted from 0; the first sixty all differ."""
+    return {
+        "color": LINE_COLORS[number % len(LINE_COLORS)],
+        "linestyle": LINE_STYLES[number % len(LINE_STYLES)],
+        "marker": LINE_MARKERS[number % len(LINE_MARKERS)],
+    }
+
+
+def draw_overlaid(runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = tuple(PANELS)) -> Figure:
+    """The curves of several runs in the same panels, a line for each run; it needs no screen.
+
+    Args:
+        runs: the legend's text to the points of the run, in the order of `line_style`.
+        panels: which of `PANELS` to draw, side by side. Where there are several, a legend stands below them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(panels), 3 if len(panels) == 1 else 3.5), dpi=120, layout="constrained")
+    last = max((points[-1].epoch for points in runs.values() if points), default=1.0)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for number, (name, points) in enumerate(runs.items()):
+            known = [point for point in points if getattr(point, panel) is not None]
+            style = line_style(number)
+            # Train curves have several points an epoch: the marker at each epoch's end is enough.
+            ends = [i for i, point in enumerate(known) if point.test_acc is not None]
+            axes.plot(
+                [point.epoch for point in known],
+                [getattr(point, panel) for point in known],
+                label=name,
+                ms=4,
+                markevery=ends,
+                **style,
+            )
+        axes.set(xlabel="epoch", ylabel=PANELS[panel], xlim=(0, last * 1.02))
+        axes.grid(alpha=0.4)
+    if len(panels) > 1 and runs:
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6))
+    return figure
+
+
 def png(figure: Figure) -> bytes:
     """The figure as the content of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as the content of an SVG file, letters as outlines; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "lenet_multi"}):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return buffer.getvalue()
 
 
