@@ -79,13 +79,13 @@ def find_hint(difference: Difference) -> str | None:
     return next((told for told in (hint(difference) for hint in hints) if told), None)
 
 
-def image_shapes(X: np.ndarray, trace: Sequence[Traced], layer: Traced) -> list[tuple[int, ...]]:
+def image_shapes(trace: Sequence[Traced], layer: Traced, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     """The shapes (C, H, W) of what a layer may be given flattened, told from what it and the layers before it have."""
     if layer.input is None:
         return []
     size = prod(layer.input.shape[1:])
     before = trace[: [other.name for other in trace].index(layer.name)]
-    arrays = (layer.input, *(other.output for other in reversed(before)), X)
+    arrays = (layer.input, *(other.output for other in reversed(before)), *inputs)
     seen = [array.shape[1:] for array in arrays if array.ndim == 4]
     shapes = [shape for shape in seen if prod(shape) == size]
     if not shapes and seen and size % seen[0][0] == 0:
@@ -315,10 +315,11 @@ def _shift_hint(found: Difference) -> str | None:
     begins, port_begins = _padding(a, found.agree), _padding(b, found.agree)
     if begins is None or port_begins is None or begins == port_begins:
         return None
-    return (
-        f"the reference pads {begins[0]} above and {begins[1]} to the left, the port {port_begins[0]} and "
-        f"{port_begins[1]}: with a stride, Keras's 'same' padding adds less there than below and to the right"
-    )
+    of_port = f"the port {port_begins[0]} and {port_begins[1]}"
+    told = f"the reference pads {begins[0]} above and {begins[1]} to the left, {of_port}"
+    if found.x.shape != found.y.shape:
+        return told
+    return f"{told}: with a stride, Keras's 'same' padding adds less there than below and to the right"
 
 
 def _padding(layer: Traced, agree: Agree) -> tuple[int, int] | None:

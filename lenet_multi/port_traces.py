@@ -95,19 +95,19 @@ class Trace:
     outputs: list[Traced]
 
 
-def trace_network(network: Any, X: np.ndarray, whose: str = "network") -> Trace:
+def trace_network(network: Any, X: np.ndarray | tuple[np.ndarray, ...], whose: str = "network") -> Trace:
     """Run a network on a copy of X, as for prediction, and leave it as it was.
 
     Args:
         network: a `torch.nn.Module`, a Keras layer or model, a Gluon block, or a function of X.
-        X: inputs; floats are cast to the type of the network's parameters.
+        X: inputs, of a tuple each by itself; floats are cast to the type of the network's parameters.
         whose: what to call the network in an error.
 
     Raises:
         PortError: when the network is of no known kind, has no weights yet, fails on X, or gives no array.
     """
     bases = {(base.__module__.partition(".")[0], base.__name__) for base in type(network).__mro__}
-    tracers: dict[tuple[str, str], Callable[[Any, np.ndarray], Trace]] = {
+    tracers: dict[tuple[str, str], Callable[..., Trace]] = {
         ("torch", "Module"): _trace_torch,
         ("keras", "Layer"): _trace_keras,
         ("mxnet", "Block"): _trace_gluon,
@@ -123,11 +123,13 @@ def trace_network(network: Any, X: np.ndarray, whose: str = "network") -> Trace:
             f"a {type(network).__name__} that is not built as the {whose}, expected one that has its weights: call it "
             "once first, and set them"
         )
+    inputs = X if isinstance(X, tuple) else (X,)
     try:
-        traced = trace(network, X.copy())
+        traced = trace(network, *(array.copy() for array in inputs))
     except Exception as problem:
+        told = " and ".join(f"shape {array.shape}, type {array.dtype}" for array in inputs)
         raise PortError(
-            f"the {whose} failed on X of shape {X.shape}, type {X.dtype}: {reason_of(problem)}; expected a network "
+            f"the {whose} failed on X of {told}: {reason_of(problem)}; expected a network "
             "with parameters and an X that it takes, images as (N, C, H, W): run it by itself on X first"
         ) from problem
     if not traced.layers and not traced.outputs:
@@ -303,14 +305,14 @@ def _epsilon(layer: Any) -> float | None:
     return getattr(layer, "eps", getattr(layer, "epsilon", getattr(layer, "_kwargs", {}).get("eps")))
 
 
-def _trace_function(function: Callable[[np.ndarray], Any], X: np.ndarray) -> Trace:
-    given = function(X)
+def _trace_function(function: Callable[..., Any], *inputs: np.ndarray) -> Trace:
+    given = function(*inputs)
     if not isinstance(given, Mapping):
         return Trace([], _outputs(given))
     return Trace([traced for name, output in given.items() for traced in _outputs(output, str(name))], [])
 
 
-def _trace_torch(net: Any, X: np.ndarray) -> Trace:
+def _trace_torch(net: Any, *inputs: np.ndarray) -> Trace:
     import torch
 
     # What `torch.compile` makes holds the original, which alone calls its children, and so their hooks.
@@ -338,12 +340,12 @@ def _trace_torch(net: Any, X: np.ndarray) -> Trace:
         recorder.leave(module, names[module], output, is_network=module is net)
 
     parameters = list(net.parameters())
-    inputs = torch.from_numpy(X)
+    tensors = [torch.from_numpy(array) for array in inputs]
     if parameters:
-        inputs = inputs.to(parameters[0].device)
+        tensors = [tensor.to(parameters[0].device) for tensor in tensors]
     dtype = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), None)
-    if dtype and inputs.is_floating_point():
-        inputs = inputs.to(dtype)
+    if dtype:
+        tensors = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
     was_training = {module: module.training for module in modules}
     hooks = []
     try:
@@ -352,7 +354,7 @@ def _trace_torch(net: Any, X: np.ndarray) -> Trace:
             hooks.append(module.register_forward_hook(leave))
         net.eval()
         with torch.no_grad(), torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
-            return Trace(recorder.layers, _outputs(net(inputs)))
+            return Trace(recorder.layers, _outputs(net(*tensors)))
     finally:
         for module, training in was_training.items():
             module.training = training
@@ -360,7 +362,7 @@ def _trace_torch(net: Any, X: np.ndarray) -> Trace:
             hook.remove()
 
 
-def _trace_keras(net: Any, X: np.ndarray) -> Trace:
+def _trace_keras(net: Any, *inputs: np.ndarray) -> Trace:
     import keras
 
     # Of the layers that have a format those that work on images count: a Flatten may be left at Keras's own choice.
@@ -411,13 +413,14 @@ def _trace_keras(net: Any, X: np.ndarray) -> Trace:
     # Keras has no hooks: while the network runs, the call that all layers inherit is another one.
     keras.layers.Layer.__call__ = call_and_see
     try:
-        output = net(np.moveaxis(X, 1, -1) if channels_last and X.ndim >= 4 else X, training=False)
+        given = [np.moveaxis(array, 1, -1) if channels_last and array.ndim >= 4 else array for array in inputs]
+        output = net(given if len(given) > 1 else given[0], training=False)
     finally:
         keras.layers.Layer.__call__ = call
     return Trace(recorder.layers, _outputs(output, channels_first=channels_first))
 
 
-def _trace_gluon(net: Any, X: np.ndarray) -> Trace:
+def _trace_gluon(net: Any, *inputs: np.ndarray) -> Trace:
     from mxnet import autograd, cpu, nd, util
     from mxnet import np as mx_np
     from mxnet.gluon import nn
@@ -434,9 +437,13 @@ def _trace_gluon(net: Any, X: np.ndarray) -> Trace:
 
     values = [value_of(parameter) for parameter in net.collect_params().values()]
     device = values[0].ctx if values else cpu()
-    dtype = values[0].dtype if values and np.issubdtype(X.dtype, np.floating) else X.dtype
     # A block runs only on the kind of array that its parameters are: MXNet's first one, or the one that is like NumPy.
     like_numpy = isinstance(values[0], mx_np.ndarray) if values else util.is_np_array()
+
+    def given(array: np.ndarray) -> Any:
+        dtype = values[0].dtype if values and np.issubdtype(array.dtype, np.floating) else array.dtype
+        return (mx_np if like_numpy else nd).array(array, dtype=dtype, ctx=device)
+
     blocks: list[Any] = []
     net.apply(blocks.append)
     # A compiled block does not call its children, and so not their hooks. Not `hybridize`, which would set the options.
@@ -449,7 +456,7 @@ def _trace_gluon(net: Any, X: np.ndarray) -> Trace:
             hooks.append(block.register_forward_pre_hook(recorder.enter))
             hooks.append(block.register_forward_hook(leave))
         with util.np_array(like_numpy), util.np_shape(like_numpy), autograd.pause(train_mode=False):
-            output = net((mx_np if like_numpy else nd).array(X, dtype=dtype, ctx=device))
+            output = net(*map(given, inputs))
             return Trace(recorder.layers, _outputs(output))
     finally:
         for hook in hooks:

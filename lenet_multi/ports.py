@@ -69,7 +69,7 @@ class Report:
 
 
 def compare_networks(
-    reference: Any, port: Any, X: np.ndarray, mapping: Mapping[str, str] | None = None, tolerance: float = 1e-5
+    reference: Any, port: Any, X: Any, mapping: Mapping[str, str] | None = None, tolerance: float = 1e-5
 ) -> Report:
     """Run two networks on the same inputs and compare them layer by layer.
 
@@ -89,7 +89,8 @@ def compare_networks(
         port: what is held against it, likewise.
         X: inputs, one array of any framework, the examples on the first axis; images as (N, C, H, W), a Keras network
             that has the channels last is given (N, H, W, C). Signed integers are left as they are, for embeddings; all
-            else is taken as float32. Networks and functions get copies.
+            else is taken as float32. Networks and functions get copies. For networks of several inputs a tuple of them:
+            Keras is given a list, the others one argument for each.
         mapping: the reference's layer name to the port's, in place of matching in order: the layers to compare, before
             `output`.
         tolerance: the largest difference that counts as agreement, in units of the largest number that the reference
@@ -99,7 +100,7 @@ def compare_networks(
         PortError: when a network is of no known kind or fails on X, the layers cannot be matched, or an argument is not
             what is expected.
     """
-    X = _inputs(X)
+    X = tuple(map(_inputs, X)) if isinstance(X, tuple) and X else (_inputs(X),)
     if mapping is not None:
         _check_mapping(mapping)
     if not isinstance(tolerance, Real) or not 0 < tolerance < float("inf"):
@@ -128,7 +129,7 @@ def compare_networks(
         pair.port,
         *pair.compared,
         last=pairs[first - 1].reference.name if first else None,
-        images=image_shapes(X, b.layers, pair.port) + image_shapes(X, a.layers, pair.reference) if is_dense else [],
+        images=image_shapes(b.layers, pair.port, X) + image_shapes(a.layers, pair.reference, X) if is_dense else [],
         agree=agree,
         nearly=_agree(*pair.compared, tolerance=10 * tolerance),
         others=[

@@ -54,7 +54,7 @@ def test_every_rung_passes_on_fashion_mnist(settings, fashion_mnist, short):
     assert failed == []
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(architecture=architectures(), num_examples=st.integers(1, 5))
 def test_any_valid_description_computes_the_same_everywhere(architecture, num_examples):
     """Rungs 1, 2, 4, 5 and 6 on random networks: several channels, any kernel, padding, pooling, activation, width."""

@@ -982,6 +982,47 @@ def test_inputs_may_be_any_frameworks_array(original):
     assert compare_networks(words, words, torch.arange(5)).first_divergence is None
 
 
+def test_networks_may_have_several_inputs():
+    """An image, and words that a second branch takes."""
+
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.out = torch.nn.Embedding(7, 4), torch.nn.Linear(94, 3)
+
+        def forward(self, images, words):
+            return self.out(torch.cat([images.flatten(1), self.words(words)], 1))
+
+    class GluonBoth(mxnet.gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.words, self.out = mxnet.gluon.nn.Embedding(7, 4), mxnet.gluon.nn.Dense(3, in_units=94)
+
+        def forward(self, images, words):
+            return self.out(mxnet.np.concatenate([images.reshape(-1, 90), self.words(words)], 1))
+
+    net, gluon = Both(), GluonBoth()
+    gluon.initialize()
+    inputs = keras.Input((6, 5, 3)), keras.Input((), dtype="int64")
+    flat = keras.layers.Flatten()(keras.layers.Permute((3, 1, 2))(inputs[0]))
+    words = keras.layers.Embedding(7, 4, name="words")(inputs[1])
+    port = keras.Model(inputs, keras.layers.Dense(3, name="out")(keras.layers.Concatenate()([flat, words])))
+    embedding, weight, bias = (parameter.detach().numpy() for parameter in net.parameters())
+    port.get_layer("words").set_weights([embedding])
+    port.get_layer("out").set_weights([weight.T, bias])
+    for parameter, value in zip(gluon.collect_params().values(), (embedding, weight, bias), strict=True):
+        parameter.set_data(mxnet.np.array(value))
+    given = IMAGES, np.array([5, 2])
+    for other in (port, gluon, lambda images, words: net(torch.tensor(images), torch.tensor(words))):
+        report = compare_networks(net, other, given)
+        assert report.first_divergence is None
+        assert report.layers[-1].reference_shape == (2, 3)
+    with pytest.raises(
+        PortError, match=r"failed on X of shape \(2, 3, 6, 5\), type float32 and shape \(2,\), type int64"
+    ):
+        compare_networks(torch.nn.ReLU(), net, given)
+
+
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
