@@ -76,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
     passed_on = train_options()
     for action in parser._actions:
         if action.option_strings[-1].lstrip("-") in passed_on:
-            action.type, action.default = None, None
+            if action.choices and not action.metavar:
+                action.metavar = f"{{{','.join(map(str, action.choices))}}}"
+            action.type = action.default = action.choices = None
     parser.conflict_handler = "resolve"  # what follows takes the place of train's own
     group = parser.add_argument_group("comparison options")
     group.add_argument(

@@ -1,0 +1,757 @@
+"""Comparisons: the runs side by side, the report, what fails and what is refused."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import termios
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import subset
+
+from lenet_multi import child, compare, report, train
+from lenet_multi.architecture import lenet
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.curves import PANELS, draw_overlaid, line_style
+from lenet_multi.data import Dataset, Split
+from lenet_multi.errors import UserError
+from lenet_multi.ladder import Ground
+from lenet_multi.recorder import Point
+from lenet_multi.run import CHECKPOINT, load_checkpoint
+
+SMALL_NETWORK = ("--conv-channels", "2", "--dense-units", "12")
+QUICK = ("--epochs", "1", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
+FILES = ["compare.json", "curves.png", "curves.svg", "report.html"]
+PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
+
+
+@pytest.fixture(scope="module")
+def quick(small_folder):
+    """Arguments of a comparison that takes a moment."""
+    return ["--dataset", str(small_folder), *QUICK, *SMALL_NETWORK]
+
+
+@pytest.fixture(scope="module")
+def three(quick, tmp_path_factory):
+    """A comparison of all backends, made once; nobody writes into it."""
+    out = tmp_path_factory.mktemp("three") / "new" / "out"
+    status = compare.main([*quick, "--out", str(out)])
+    return out, status
+
+
+def stored(out: Path) -> dict:
+    return json.loads((out / "compare.json").read_text())
+
+
+def refused(arguments, capsys) -> str:
+    """The one line that a refused command prints."""
+    capsys.readouterr()
+    assert compare.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"error: [^\n]+\n", printed.err)
+    return printed.err
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """Reads HTML strictly: every element that needs an end has one, in the right order."""
+
+    VOID = ("meta", "img", "br", "hr", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for found, attributes in self.elements if found == tag]
+
+
+def asks_for_nothing(text: str) -> bool:
+    """Whether a page is all there is: no script, no address but within the page or with its content inside."""
+    page = Page(text)
+    addresses = [
+        value or ""
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster")
+    ]
+    inside = all(address.startswith(("#", "data:image/png;base64,")) for address in addresses)
+    foreign = re.search(r"://|@import|@font-face|url\((?!#)", text)
+    return inside and not foreign and not page.all("script") and not page.all("link")
+
+
+def test_a_page_that_asks_for_something_is_seen():
+    assert asks_for_nothing('<p><img src="data:image/png;base64,AA"><a href="#x">x</a></p>')
+    for asking in (
+        '<img src="curves.png">',
+        '<link rel="stylesheet" href="#">',
+        "<script>1</script>",
+        "<style>@import 'x'</style>",
+        "<style>p { background: url(x.png) }</style>",
+        '<a href="https://d2l.ai">x</a>',
+    ):
+        assert not asks_for_nothing(asking)
+    with pytest.raises(AssertionError):
+        Page("<p><b>x</p></b>")
+
+
+# All backends
+
+
+def test_all_backends_are_trained_side_by_side(three):
+    out, status = three
+    assert status == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted([*BACKENDS, *FILES])
+    found = stored(out)
+    assert [(run["name"], run["state"]) for run in found["runs"]] == [(name, "done") for name in BACKENDS]
+    for run in found["runs"]:
+        assert run["summary"] == json.loads((out / run["folder"] / "summary.json").read_text())
+        assert run["summary"]["backend"] == run["backend"]
+        assert (run["summary"]["seed"], run["summary"]["lr"], run["summary"]["epochs"]) == (0, 0.2, 1)
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (out / "curves.svg").read_bytes()
+
+
+def test_the_predictions_are_those_of_the_trained_networks(three, small_data):
+    """As accurate as each run's own evaluation said."""
+    found = stored(three[0])
+    labels = small_data.test.labels
+    assert found["labels"] == labels.tolist()
+    for run in found["runs"]:
+        predicted = np.array(found["predicted"][run["name"]])
+        assert (predicted == labels).mean() == pytest.approx(run["summary"]["test_acc"])
+        counts = np.array(found["confusion"][run["name"]])
+        assert counts.sum() == len(labels)
+        assert np.trace(counts) == (predicted == labels).sum()
+        assert sorted(found["misclassified"][run["name"]]) == np.flatnonzero(predicted != labels).tolist()
+    assert [(pair["first"], pair["second"]) for pair in found["disagreements"]] == [
+        ("torch", "tensorflow"),
+        ("torch", "mxnet"),
+        ("tensorflow", "mxnet"),
+    ]
+    for pair in found["disagreements"]:
+        first, second = (np.array(found["predicted"][pair[which]]) for which in ("first", "second"))
+        assert sorted(pair["examples"]) == np.flatnonzero(first != second).tolist()
+        assert pair["count"] == len(pair["examples"]) == pair["first_right"] + pair["second_right"] + pair["both_wrong"]
+
+
+def test_each_runs_weights_climb_the_ladder_in_all_backends(three):
+    found = stored(three[0])
+    assert list(found["ladders"]) == list(BACKENDS)
+    for rungs in found["ladders"].values():
+        assert [rung["rung"] for rung in rungs] == [4, 5, 9, 10]
+        assert all(list(rung["backends"]) == list(BACKENDS) for rung in rungs)
+        assert all(cell["passed"] for rung in rungs for cell in rung["backends"].values())
+    assert found["differences"] == []
+
+
+def test_the_report_is_one_file_that_asks_for_no_other(three):
+    text = (three[0] / "report.html").read_text()
+    assert asks_for_nothing(text)
+    page = Page(text)
+    assert all(image["alt"] for image in page.all("img"))
+    labelled = [figure for figure in page.all("figure") if figure.get("role") == "img"]
+    assert len(labelled) == 3
+    assert all("torch, tensorflow, mxnet" in (figure["aria-label"] or "") for figure in labelled)
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert all((link["href"] or "")[1:] in ids for link in page.all("a"))
+    assert page.all("meta")[1]["content"] == "width=device-width, initial-scale=1"
+
+
+def test_the_report_tells_what_the_table_tells(three):
+    out, _ = three
+    page = Page((out / "report.html").read_text())
+    for run in stored(out)["runs"]:
+        summary = run["summary"]
+        assert f"{summary['loss']:.3f} {summary['train_acc']:.3f} {summary['test_acc']:.3f}" in page.text
+    for shape in ("tensorflow (NHWC)", "(1, 28, 28, 2)", "(1, 2, 28, 28)", "(1, 14, 14, 2)"):
+        assert shape in page.text
+    assert f"{lenet(conv_channels=(2,), dense_units=(12,)).num_parameters:,} parameters" in page.text
+
+
+def test_a_finished_comparison_is_used_again_and_says_the_same(three, capsys, monkeypatch):
+    out, _ = three
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(compare, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
+    assert compare.main(["--resume", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("  ")[-1] == "peak memory"
+    assert [line.split()[0] for line in lines[1:4]] == list(BACKENDS)
+    assert re.fullmatch(r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1])
+    assert "Python 3" in lines[-2]
+    assert all(f"{name} " in lines[-2] for name in (*BACKENDS, "keras", "numpy"))
+    assert lines[-1] == "with the same weights all frameworks agree: 12 rungs pass"
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_with_runs_is_not_overwritten(three, quick, capsys):
+    out, _ = three
+    before = (out / "compare.json").read_bytes()
+    assert "holds runs already" in refused([*quick, "--out", str(out)], capsys)
+    assert (out / "compare.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (["--lr", "0.3"], "another lr than is asked for (0.2, not 0.3)"),
+        (["--seed", "1"], "another seed than is asked for (0, not 1)"),
+        (["--pooling", "max"], "another network"),
+    ],
+)
+def test_a_finished_run_is_not_used_for_other_settings(other, told, three, capsys):
+    out, _ = three
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert told in refused(["--resume", *other, "--out", str(out)], capsys)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+# Known wrong answers
+
+
+def answers(classes: list[int], certainty: list[float]) -> np.ndarray:
+    """Logits with which a network predicts these classes with about these probabilities."""
+    logits = np.zeros((len(classes), 10), np.float32)
+    for row, label, probability in zip(logits, classes, certainty, strict=True):
+        row[label] = np.log(9 * probability / (1 - probability))
+    return logits
+
+
+@pytest.fixture
+def known(small_data) -> report.Findings:
+    """Two networks on six test images of the classes 0, 1, 2, 3, 4, 5, with answers that are partly wrong."""
+    labels = np.arange(6, dtype=np.uint8)
+    test = Split(small_data.test.images[:6], labels)
+    dataset = Dataset("known", small_data.train, test, tuple(f"class-{label}" for label in range(10)))
+    architecture = lenet()
+    parameters = Ground(architecture, small_data).parameters
+    points = [Point(1.0, 2.0, 0.3, 0.5)]
+
+    def network(name: str, classes: list[int], certainty: list[float]) -> report.TrainedNetwork:
+        logits = answers(classes, certainty)
+        return report.TrainedNetwork(name, "torch", architecture, parameters, points, 0.9, logits)
+
+    first = network("left", [0, 1, 2, 9, 9, 9], [0.9, 0.9, 0.6, 0.5, 0.9, 0.7])
+    second = network("right", [0, 8, 2, 3, 8, 9], [0.9, 0.8, 0.6, 0.95, 0.6, 0.9])
+    return report.Findings(dataset, [first, second], report.shape_tables([first, second]))
+
+
+def test_disagreeing_images_are_named_with_who_is_right(known):
+    (pair,) = known.disagreements
+    # 1: left is right, sure by 0.8; 3: right is, by 0.5; 4: neither, by 0.6. On 5 they make the same mistake.
+    assert pair.examples.tolist() == [1, 4, 3]
+    assert (pair.first, pair.second) == ("left", "right")
+    assert (pair.first_right, pair.second_right, pair.both_wrong) == (1, 1, 1)
+
+
+def test_mistakes_are_counted_by_class_the_surest_first(known):
+    first, second = known.networks
+    assert first.misclassified(known.labels).tolist() == [4, 5, 3]
+    assert second.misclassified(known.labels).tolist() == [5, 1, 4]
+    assert second.certainty == pytest.approx([0.9, 0.8, 0.6, 0.95, 0.6, 0.9], abs=1e-5)
+    counts = report.confusion_matrix(known.labels, second.predicted)
+    assert {(row, column): counts[row, column] for row, column in np.argwhere(counts).tolist()} == {
+        (0, 0): 1,
+        (1, 8): 1,
+        (2, 2): 1,
+        (3, 3): 1,
+        (4, 8): 1,
+        (5, 9): 1,
+    }
+
+
+def page_of(findings: report.Findings, tmp_path: Path) -> Page:
+    plan = compare.Plan(["torch"], {}, {})
+    rows = [compare.Row(compare.Case(net.name, "torch", {}), reason="not <b>here") for net in findings.networks]
+    text = report.page(compare.Comparison(tmp_path, plan, rows, findings, "a machine"))
+    assert asks_for_nothing(text)
+    return Page(text)
+
+
+def test_the_page_names_the_images_on_which_networks_disagree(known, tmp_path):
+    page = page_of(known, tmp_path)
+    told = page.text.partition("Where the networks disagree")[2]
+    assert "left right 3 1 1 1" in told
+    for number, left, right in ((1, 1, 8), (4, 9, 8), (3, 9, 3)):
+        assert f"class-{number} left: class-{left} right: class-{right} #{number}" in told
+    assert "#5" not in told
+    assert "1, 3, 4" in told
+    assert "class-4 taken for class-9, 0.90 #4" in page.text
+
+
+def test_the_pages_pictures_are_the_test_images(known, tmp_path):
+    page = page_of(known, tmp_path)
+    sources = {image["alt"]: image["src"] for image in page.all("img")}
+    assert sources["Test image 4: class-4"] == report.data_uri(known.dataset.test.images[4])
+    assert report.data_uri(known.dataset.test.images[4]) != report.data_uri(known.dataset.test.images[3])
+
+
+def test_what_failed_is_told_and_not_taken_for_html(known, tmp_path):
+    assert "failed: not <b>here" in page_of(known, tmp_path).text
+
+
+def test_networks_that_never_err_or_disagree_have_a_page_too(known, tmp_path):
+    right = report.TrainedNetwork(
+        "left",
+        "torch",
+        known.networks[0].architecture,
+        known.networks[0].parameters,
+        known.networks[0].points,
+        0.9,
+        answers(list(range(6)), [0.9] * 6),
+    )
+    page = page_of(report.Findings(known.dataset, [right, right], known.shapes), tmp_path)
+    assert "No test image is misclassified" in page.text
+    assert page.all("img") == []
+
+
+def test_a_backend_that_computes_something_else_is_found_with_trained_weights(small_data, monkeypatch, tmp_path):
+    """Known wrong answers for the ladder: one layer's output a little off."""
+    architecture = lenet(conv_channels=(2,), dense_units=(12,))
+    parameters = Ground(architecture, subset(small_data, 200, 20)).parameters
+    torch = load_backend("torch")
+
+    class Wrong:
+        def __getattr__(self, name):
+            return getattr(torch, name)
+
+        @staticmethod
+        def layer_outputs(net, X):
+            return {name: out + 0.01 * (name == "pool1") for name, out in torch.layer_outputs(net, X).items()}
+
+    logits = report.predict("torch", architecture, parameters, small_data.test.images)
+    network = report.TrainedNetwork("it", "torch", architecture, parameters, [Point(1, 2, 0.1, 0.1)], 0.9, logits)
+    right = report.climb_with(network, small_data, ["torch"])
+    assert all(result.passed for result in right)
+    monkeypatch.setattr(report, "load_backend", lambda name: Wrong())
+    wrong = report.climb_with(network, small_data, ["torch"])
+    assert [result.rung.number for result in wrong if not result.passed] == [4]
+    findings = report.Findings(small_data, [network], report.shape_tables([network]), {"it": wrong})
+    (sentence,) = findings.differences
+    assert "weights of it: layer outputs in torch off by 0.01" in sentence
+    comparison = compare.Comparison(tmp_path, compare.Plan(["torch"], {}, {}), [], findings, "a machine")
+    assert comparison.failed
+    assert f"differs: {sentence}" in comparison.table()
+    assert f"Differs: {sentence}" in Page(report.page(comparison)).text
+
+
+def test_predictions_are_the_backends_logits_whatever_the_chunks(backend, small_data, monkeypatch):
+    architecture = lenet(conv_channels=(2,), dense_units=(12,))
+    parameters = Ground(architecture, small_data).parameters
+    name = backend.__name__.rpartition(".")[2]
+    monkeypatch.setattr(report, "CHUNK", 7)
+    logits = report.predict(name, architecture, parameters, small_data.test.images, "cpu")
+    expected = Ground(architecture, small_data, given_parameters=parameters).test_logits
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+# What varies
+
+
+def test_settings_of_one_backend_are_compared_a_row_for_each_value(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--vary", "pooling=avg,max", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["pooling=avg", "pooling=max"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(["pooling-avg", "pooling-max", *FILES])
+    for pooling in ("avg", "max"):
+        run, _ = load_checkpoint(out / f"pooling-{pooling}")
+        assert run.architecture == lenet(conv_channels=(2,), dense_units=(12,), activation="tanh", pooling=pooling)
+        assert run.backend == "torch"
+    assert [table["networks"] for table in stored(out)["shapes"]] == [["pooling=avg"], ["pooling=max"]]
+    assert "pooling=avg pooling=max" in Page((out / "report.html").read_text()).text
+
+
+def test_values_added_later_find_the_runs_that_are_done(quick, tmp_path):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--vary", "seed=0,1", "--out", str(out)]) == 0
+    before = (out / "seed-1" / CHECKPOINT).read_bytes()
+    assert compare.main(["--resume", "--vary", "seed=1,2", "--out", str(out)]) == 0
+    assert [run["name"] for run in stored(out)["runs"]] == ["seed=1", "seed=2"]
+    assert (out / "seed-1" / CHECKPOINT).read_bytes() == before
+
+
+def test_a_comparison_goes_on_to_more_epochs(quick, tmp_path):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--backends", "torch", "--out", str(out)]) == 0
+    assert compare.main(["--resume", "--epochs", "2", "--out", str(out)]) == 0
+    found = stored(out)
+    assert found["plan"]["options"]["epochs"] == "2"
+    assert found["runs"][0]["summary"]["epochs"] == 2
+    assert found["notes"] == ["torch was trained in 2 processes: times, speed and memory are the last one's"]
+
+
+def test_values_that_hold_commas_are_separated_by_slashes():
+    assert compare.parse_vary(["conv-channels=6,16/12,32", "lr=0.1,0.9"]) == {
+        "conv-channels": ["6,16", "12,32"],
+        "lr": ["0.1", "0.9"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("pooling", "expected NAME=A,B with one of the names"),
+        ("pooling=avg", "expected two values or more: separate them with ','"),
+        ("conv-channels=6,16", "expected two values or more: separate them with '/'"),
+        ("out=a,b", "expected NAME=A,B with one of the names"),
+        ("dataset=mnist,fashion-mnist", "expected NAME=A,B with one of the names"),
+        ("pooling=avg,min", "invalid choice: 'min'"),
+        ("lr=0.1,fast", "'fast', expected a number above 0"),
+        ("lr=0.1,0.1", "'lr=0.1' is there twice"),
+        ("kernel-sizes=5/50", "larger than its padded input"),
+        ("epochs=1,2", "--epochs and --vary epochs together"),
+    ],
+)
+def test_what_cannot_vary_is_refused_before_anything_is_trained(text, told, quick, tmp_path, capsys):
+    network = [] if text.startswith(("conv", "lr")) else quick[2:]
+    arguments = [*quick[:2], *network, "--vary", text, "--out", str(tmp_path / "out")]
+    if text.startswith("lr"):
+        arguments += ["--epochs", "1"]
+    assert told in refused(arguments, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_that_train_gets_can_be_passed_on_and_vary(small_folder, tmp_path, monkeypatch):
+    """Of any kind; nothing here knows it."""
+    original = train.parser
+
+    def later():
+        parser = original()
+        parser.add_argument("--momentum", type=float, choices=(0.0, 0.9), help="made up for this test")
+        parser.add_argument("--nesterov", action="store_true", help="made up for this test")
+        return parser
+
+    commands: list[list[str]] = []
+
+    def fail(command):
+        commands.append(command)
+        return "not trained"
+
+    monkeypatch.setattr(train, "parser", later)
+    monkeypatch.setattr(compare, "run_in_process", fail)
+    given = ["--dataset", str(small_folder), "--nesterov", "--out", str(tmp_path / "out")]
+    assert compare.main([*given, "--vary", "momentum=0.0,0.9"]) == 1
+    assert ["--momentum=0.0" in commands[0], "--momentum=0.9" in commands[1]] == [True, True]
+    assert all("--nesterov" in command for command in commands)
+    assert compare.main([*given, "--momentum", "0.9", "--backends", "torch"]) == 1
+    assert "--momentum=0.9" in commands[2]
+    assert compare.main([*given, "--momentum", "0.5"]) == 2
+
+
+def test_options_reach_the_run(small_folder, tmp_path, monkeypatch):
+    commands: list[list[str]] = []
+
+    def fail(command):
+        commands.append(command)
+        return "not trained"
+
+    monkeypatch.setattr(compare, "run_in_process", fail)
+    given = {
+        "epochs": "3",
+        "lr": "0.5",
+        "batch-size": "16",
+        "seed": "7",
+        "device": "cpu",
+        "data-dir": str(tmp_path),
+        "activation": "relu",
+        "pooling": "max",
+        "conv-channels": "3,4",
+        "kernel-sizes": "5,3",
+        "paddings": "2",
+        "dense-units": "20",
+        "architecture": "lenet5",
+    }
+    options = [word for name, value in given.items() for word in (f"--{name}", value)]
+    out = tmp_path / "out"
+    assert compare.main(["--dataset", str(small_folder), *options, "--backends", "gluon", "--out", str(out)]) == 1
+    ((_, _, module, *arguments),) = commands
+    assert module == "lenet_multi.train"
+    assert set(arguments) == {f"--{name}={value}" for name, value in given.items()} | {
+        f"--dataset={small_folder}",
+        "--backend=mxnet",
+        f"--out={out / 'mxnet'}",
+    }
+
+
+def test_weights_given_start_a_run_and_are_left_out_when_it_goes_on(small_folder, tmp_path):
+    first, out = tmp_path / "first", tmp_path / "out"
+    data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32", "--device", "cpu"]
+    assert train.main([*data, *SMALL_NETWORK, "--out", str(first)]) == 0
+    weights = ["--weights", str(first / CHECKPOINT)]
+    assert compare.main([*data, *weights, "--backends", "torch", "--lr", "1e-30", "--out", str(out)]) == 0
+    for name, value in load_checkpoint(first)[1].items():
+        np.testing.assert_array_equal(load_checkpoint(out / "torch")[1][name], value)
+    assert compare.main(["--resume", "--epochs", "2", "--out", str(out)]) == 0
+    assert load_checkpoint(out / "torch")[0].epochs_done == 2
+
+
+def test_from_python_the_same_is_a_function(small_folder, tmp_path):
+    result = compare.compare(
+        tmp_path / "out",
+        vary={"conv_channels": [(2,), (2, 3)]},
+        dataset=small_folder,
+        epochs=1,
+        batch_size=32,
+        dense_units=(12,),
+        device="cpu",
+    )
+    assert not result.failed
+    assert [row.case.name for row in result.rows] == ["conv-channels=2", "conv-channels=2,3"]
+    assert "conv-channels=2,3" in result.table()
+    assert [line.get_label() for line in result.figure().axes[0].get_lines()] == [
+        "conv-channels=2",
+        "conv-channels=2,3",
+    ]
+    words = shlex.split(result.command.replace("--out DIR", f"--out {tmp_path / 'again'}"))[3:]
+    args = compare.parser().parse_args(words)
+    assert compare.parse_vary(args.vary) == result.plan.vary
+    with pytest.raises(UserError, match="option 'learning-rate', expected one of"):
+        compare.compare(tmp_path / "other", learning_rate=0.1)
+
+
+# What fails
+
+
+@pytest.fixture
+def no_mxnet(tmp_path, monkeypatch):
+    """Processes started from here on find no MXNet."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import importlib.machinery, sys\n"
+        "class Without:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        return importlib.machinery.ModuleSpec(name, None) if name == 'mxnet' else None\n"
+        "sys.meta_path.insert(0, Without)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setattr(compare, "installed_backends", lambda: ("torch", "tensorflow"))
+
+
+def test_a_backend_that_is_not_installed_leaves_the_others_results(no_mxnet, quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--backends", "mxnet,torch", "--out", str(out)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    told = 'the mxnet backend needs MXNet: pip install "lenet-multi[mxnet]"'
+    assert lines[1] == f"mxnet  FAILED: {told}"
+    assert lines[2].startswith("torch  ")
+    assert "mxnet" not in lines[-2]  # the versions are of what is there
+    assert lines[-1] == "with the same weights all frameworks agree: 4 rungs pass"
+    assert sorted(path.name for path in out.iterdir()) == sorted(["torch", *FILES])
+    runs = stored(out)["runs"]
+    assert [(run["state"], run["reason"]) for run in runs] == [("failed", told), ("done", None)]
+    assert f"failed: {told}" in Page((out / "report.html").read_text()).text
+
+
+def test_a_run_that_diverges_is_a_row_that_says_so(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    vary = ["--vary", "lr=0.2,1e30"]
+    arguments = [*quick[:2], "--epochs", "1", "--batch-size", "32", "--activation", "relu", *SMALL_NETWORK, *vary]
+    assert compare.main([*arguments, "--out", str(out)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("lr=0.2  ")
+    assert re.match(r"lr=1e30  FAILED: .*expected (a finite number|finite numbers)", lines[2])
+
+
+def test_where_every_run_fails_the_table_says_why_and_no_report_is_left(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--backends", "torch", "--batch-size", "1000", "--out", str(out)]) == 1
+    assert "torch  FAILED: --batch-size 1000, expected at most the 200" in capsys.readouterr().out
+    assert [path.name for path in out.iterdir()] == ["compare.json"]
+    # Nothing was trained: the folder can be used for something that works.
+    assert compare.main([*quick, "--backends", "torch", "--out", str(out)]) == 0
+
+
+def test_a_network_that_cannot_be_run_leaves_the_others_results(three, capsys, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    subprocess.run(["cp", "-r", str(three[0]), str(out)], check=True)
+    original = report.predict
+
+    def predict(backend_name, *others):
+        if backend_name == "tensorflow":
+            raise RuntimeError("no memory left")
+        return original(backend_name, *others)
+
+    monkeypatch.setattr(report, "predict", predict)
+    assert compare.main(["--resume", "--out", str(out)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "tensorflow  FAILED: trained, but cannot be run: RuntimeError: no memory left"
+    assert list(stored(out)["predicted"]) == ["torch", "mxnet"]
+
+
+def test_a_place_that_cannot_be_written_is_refused(quick, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    line = refused([*quick, "--backends", "torch", "--out", str(tmp_path / "file" / "out")], capsys)
+    assert "cannot be made" in line
+
+
+def test_there_must_be_something_to_go_on_with(tmp_path, capsys):
+    assert "holds no compare.json" in refused(["--resume", "--out", str(tmp_path / "none")], capsys)
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "compare.json").write_text("[1]")
+    assert "tells of no comparison" in refused(["--resume", "--out", str(tmp_path)], capsys)
+
+
+def test_two_comparisons_do_not_share_a_folder(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    descriptor = os.open(out, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert "another comparison is at work" in refused([*quick, "--backends", "torch", "--out", str(out)], capsys)
+    os.close(descriptor)
+    assert list(out.iterdir()) == []
+
+
+def test_an_error_while_comparing_leaves_the_runs_and_no_half_report(quick, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    monkeypatch.setattr(report, "page", lambda comparison: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        compare.main([*quick, "--backends", "torch", "--out", str(out)])
+    assert sorted(path.name for path in out.iterdir()) == ["compare.json", "torch"]
+    assert stored(out)["runs"][0]["state"] == "done"
+
+
+# The processes
+
+
+def test_how_a_process_ended_is_told_in_a_line():
+    def reason(code: str) -> str | None:
+        return child.run_in_process([sys.executable, "-c", code])
+
+    assert reason("print('fine')") is None
+    assert reason("import sys; print('note'); print('error: too large'); print('bye'); sys.exit(2)") == "too large"
+    assert reason("import sys; print('one\\rtwo'); sys.exit(3)") == "two"
+    assert reason("import sys; sys.exit(3)") == "exit status 3"
+    assert reason("import os; os.kill(os.getpid(), 9)") == "ended by SIGKILL"
+
+
+def test_on_a_terminal_a_process_shows_its_progress(monkeypatch):
+    code = "import sys, os; print(sys.stderr.isatty(), os.get_terminal_size(2).columns); print('caf\\u00e9')"
+    controller, terminal = pty.openpty()
+    with os.fdopen(terminal, "w") as screen:
+        termios.tcsetwinsize(screen, (24, 77))
+        monkeypatch.setattr(sys, "stderr", screen)
+        monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+        assert child.run_in_process([sys.executable, "-c", code]) is None
+        shown = os.read(controller, 4096).decode()
+    os.close(controller)
+    assert shown.split() == ["True", "77", "café"]
+
+
+@pytest.fixture
+def started(quick, tmp_path):
+    """A comparison in a process of its own that takes for ever, and the run that it waits for."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lenet_multi.compare", *quick, "--epochs", "100000", "--backends", "torch,mxnet"]
+    process = subprocess.Popen(
+        [*command, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job, as these tests may be, hands down that Ctrl-C is to be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not ((out / "torch" / CHECKPOINT).exists() and load_checkpoint(out / "torch")[0].epochs_done):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 1
+        yield process, int(children[0]), out
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone; one that nobody has asked about yet is."""
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
+
+
+def test_ctrl_c_leaves_no_process_behind_and_keeps_what_is_done(started):
+    process, run, out = started
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert ended(run)
+    assert errors.splitlines()[-1].startswith(f"interrupted: '{out}' keeps what is done; go on with: ")
+    assert "Traceback" not in errors
+    epochs = load_checkpoint(out / "torch")[0].epochs_done
+    assert epochs > 0
+    assert json.loads((out / "torch" / "summary.json").read_text())["epochs"] == epochs
+    assert [path.name for path in out.iterdir() if path.suffix] == ["compare.json"]
+    assert [item["state"] for item in stored(out)["runs"]] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_leaves_no_process_behind(number, started):
+    process, run, _ = started
+    process.send_signal(number)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert ended(run)
+
+
+# The curves
+
+
+def test_the_curves_of_several_runs_share_their_panels():
+    points = [Point(0.5, 2.0, 0.2), Point(1.0, 1.5, 0.4, 0.5), Point(2.0, 1.0, 0.6, 0.7)]
+    figure = draw_overlaid({"a": points, "b": points[:2]})
+    assert [axes.get_ylabel() for axes in figure.axes] == list(PANELS.values())
+    drawn = [
+        {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.get_lines()} for axes in figure.axes
+    ]
+    assert drawn == [
+        {"a": [[0.5, 2.0], [1.0, 1.5], [2.0, 1.0]], "b": [[0.5, 2.0], [1.0, 1.5]]},
+        {"a": [[0.5, 0.2], [1.0, 0.4], [2.0, 0.6]], "b": [[0.5, 0.2], [1.0, 0.4]]},
+        {"a": [[1.0, 0.5], [2.0, 0.7]], "b": [[1.0, 0.5]]},
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_lines_differ_also_without_color():
+    styles = [line_style(number) for number in range(60)]
+    assert len({tuple(style.values()) for style in styles}) == 60
+    plain = {(style["linestyle"], style["marker"]) for style in styles[:12]}
+    assert len(plain) == 12
+    assert len({style["linestyle"] for style in styles[:4]}) == 4
