@@ -51,6 +51,8 @@ def run_in_process(command: Sequence[str]) -> str | None:
                     printed = (printed + text)[-KEPT:]
                 status = child.wait()
             except BaseException:
+                if sys.stderr.isatty():
+                    sys.stderr.write("\n")  # leave the line of its progress
                 _stop(child, reading)
                 raise
     finally:
