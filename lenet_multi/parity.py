@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of parameters and shuffling (0)")
     parser.add_argument(
-        "--lr", type=positive_float, metavar="X", help="learning rate (0.9, but 0.1 with tanh and 0.005 with relu)"
+        "--lr", type=positive_float, metavar="X", help="learning rate (0.9, but 0.05 with tanh and 0.005 with relu)"
     )
     parser.add_argument("--device", default="cpu", help="where the backends compute: auto, cpu, gpu, gpu:1 (cpu)")
     parser.add_argument("--json", type=some_path, metavar="FILE", help="write every number there")
