@@ -301,7 +301,7 @@ class Comparison:
         if self.findings.ladders:
             rungs = sum(len(results) for results in self.findings.ladders.values())
             lines += [f"differs: {sentence}" for sentence in self.findings.differences] or [
-                f"with the same weights all frameworks agree: {rungs} rungs pass"
+                f"parity with these weights: all {rungs} rungs pass"
             ]
         return "\n".join(lines)
 

@@ -215,7 +215,7 @@ def test_a_finished_comparison_is_used_again_and_says_the_same(three, capsys, mo
     assert re.fullmatch(r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1])
     assert "Python 3" in lines[-2]
     assert all(f"{name} " in lines[-2] for name in (*BACKENDS, "keras", "numpy"))
-    assert lines[-1] == "with the same weights all frameworks agree: 12 rungs pass"
+    assert lines[-1] == "parity with these weights: all 12 rungs pass"
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
@@ -572,7 +572,7 @@ def test_a_backend_that_is_not_installed_leaves_the_others_results(no_mxnet, qui
     assert lines[1] == f"mxnet  FAILED: {told}"
     assert lines[2].startswith("torch  ")
     assert "mxnet" not in lines[-2]  # the versions are of what is there
-    assert lines[-1] == "with the same weights all frameworks agree: 4 rungs pass"
+    assert lines[-1] == "parity with these weights: all 4 rungs pass"
     assert sorted(path.name for path in out.iterdir()) == sorted(["torch", *FILES])
     runs = stored(out)["runs"]
     assert [(run["state"], run["reason"]) for run in runs] == [("failed", told), ("done", None)]
