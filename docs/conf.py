@@ -1,5 +1,6 @@
 """How Sphinx builds the site; scripts/docs runs it."""
 
+import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -30,6 +31,8 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+# What a download's progress bar misses in a notebook is no news for a reader.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
 nb_ipywidgets_js: dict = {}  # they would come from another site, and no page has widgets
