@@ -1,0 +1,130 @@
+"""The pages in docs/ show what works: every command on them is run here, and their Python when the site is built."""
+
+import os
+import re
+import shlex
+import subprocess
+from importlib import import_module
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+
+from lenet_multi import __main__, parity
+from lenet_multi.data import FILE_NAMES, synthetic, to_idx
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "_build"))
+EXECUTED_ELSEWHERE = {"parity.md"}  # its example is run by tests/test_ports.py
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """What stands in a page's fenced blocks of this language, also where a list indents them."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", page.read_text(), flags=re.S | re.M)
+
+
+def commands(page: Path) -> list[str]:
+    """The commands of a page in order, those over several lines as one."""
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if shlex.split(line, comments=True)]
+
+
+@pytest.fixture(scope="module")
+def small_cache(tmp_path_factory) -> Path:
+    """A user's cache in which the drawn garments are few, so that every command finishes soon."""
+    cache = tmp_path_factory.mktemp("cache")
+    folder = cache / "lenet_multi" / f"synthetic-v{synthetic.VERSION}"
+    folder.mkdir(parents=True)
+    for name, array in zip(FILE_NAMES.values(), synthetic.generate(200, 50), strict=True):
+        (folder / name).write_bytes(to_idx(array))
+    return cache
+
+
+@pytest.fixture
+def somewhere(small_cache, tmp_path, monkeypatch) -> Path:
+    """A folder of its own for a page's commands, with the small data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(small_cache))
+    monkeypatch.delenv("LENET_MULTI_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_module(module: str, arguments: list[str]) -> int:
+    """Run a command of the package with few examples and, where it begins to train, few epochs."""
+    if module == "lenet_multi.parity":  # the ladder has tests of its own: here, that it knows the options
+        parity.parser().parse_args(arguments)
+        return 0
+    small: list[str] = []
+    if module in ("lenet_multi.train", "lenet_multi.compare") and "--resume" not in arguments:
+        small = ["--dataset", "synthetic", "--batch-size", "32", "--epochs", "1"]
+    elif "--dataset" in arguments:
+        small = ["--dataset", "synthetic"]
+    try:
+        return import_module(module).main([*arguments, *small])
+    except SystemExit as end:  # --help
+        return int(end.code or 0)
+
+
+def run_shown(line: str, monkeypatch) -> None:
+    """Run a command as a reader would, or check what can be checked of one that takes hours or installs things."""
+    words = shlex.split(line, comments=True)
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
+    match words:
+        case ["python" | ".venv/bin/python", "-m", module, *arguments] if module.startswith("lenet_multi."):
+            assert run_module(module, arguments) == 0, line
+        case ["lenet-multi", command, *arguments] if command in __main__.COMMANDS:
+            assert run_module(f"lenet_multi.{command}", arguments) == 0, line
+        case ["lenet-multi", *arguments]:
+            assert __main__.main(arguments) == 0, line
+        case [".venv/bin/python", script] | [script, *_] if script.startswith("scripts/"):
+            assert os.access(ROOT / script, os.X_OK), line
+            if script == "scripts/train":
+                assert run_module("lenet_multi.train", words[1:]) == 0, line
+            elif (ROOT / script).read_text().startswith("#!/usr/bin/env bash"):
+                subprocess.run(["bash", "-n", ROOT / script], check=True)
+            else:
+                compile((ROOT / script).read_text(), script, "exec")
+        case ["pip", "install", what] if found := re.fullmatch(r"\.\[(.+)\]", what):
+            known = metadata("lenet-multi").get_all("Provides-Extra") or []
+            assert set(found[1].split(",")) <= set(known), line
+        case [".", ".venv/bin/activate"]:
+            pass
+        case _:
+            pytest.fail(f"no test runs {line!r}: show a command that can be run, or have it run here")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run_in_the_order_shown(page, somewhere, monkeypatch):
+    for line in commands(page):
+        run_shown(line, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python -m lenet_multi.train --epoch-count 3",
+        "python -m lenet_multi.evaluate --weights missing.safetensors",
+        "lenet-multi tran",
+        "scripts/no-such-script",
+        'pip install ".[jax]"',
+        "curl example.org",
+    ],
+)
+def test_a_command_that_does_not_work_is_noticed(line, somewhere, monkeypatch):
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        run_shown(line, monkeypatch)
+
+
+def test_commands_in_lists_and_over_several_lines_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "1. So:\n\n   ```sh\n   one --a \\\n     --b\n   # a remark\n   two\n   ```\n\n```text\nthree\n```\n"
+    )
+    assert [line.split() for line in commands(page)] == [["one", "--a", "--b"], ["two"]]
+
+
+def test_python_on_the_pages_is_run_when_the_site_is_built():
+    shown = {str(page.relative_to(DOCS)) for page in PAGES if blocks(page, "python")}
+    assert shown <= EXECUTED_ELSEWHERE, "write {code-cell} python3, which the build runs, in place of python"
