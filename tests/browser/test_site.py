@@ -1,0 +1,324 @@
+"""The built site and a comparison's report, as files and in a real browser: scripts/browser-test runs this."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import built_site
+import pytest
+from conftest import write_folder
+from playwright.sync_api import Browser, Page, sync_playwright
+from sphinx.util.inventory import InventoryFile
+
+import lenet_multi
+
+SITE = Path(__file__).parents[2] / "docs" / "_build" / "html"
+PAGES = [str(path.relative_to(SITE)) for path in built_site.html_files(SITE)]
+READ = [page for page in PAGES if not page.startswith(("_modules", "genindex", "py-modindex", "search"))]
+FRAMEWORKS = ("PyTorch", "Keras", "Gluon")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+# The files
+
+
+def test_the_site_is_built():
+    assert "index.html" in PAGES, "run scripts/docs first"
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    assert list(built_site.loaded_from_elsewhere(SITE)) == []
+
+
+def test_no_link_or_picture_is_broken():
+    assert list(built_site.broken(SITE)) == []
+
+
+def test_every_picture_has_alternative_text():
+    assert list(built_site.without_alternative(SITE)) == []
+
+
+def test_every_public_name_has_its_entry_in_the_reference():
+    with (SITE / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.loads(file.read(), uri="")
+    documented = {name.rpartition(".")[2] for kind in inventory.data.values() for name in kind}
+    assert set(lenet_multi.__all__) <= documented
+
+
+def test_what_is_wrong_with_a_site_is_noticed(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<script src="https://cdn.example/x.js"></script><link rel="stylesheet" href="//fonts.example/f.css">'
+        '<a href="b.html#there">right</a><a href="b.html#nowhere">wrong</a><a href="https://example.org">elsewhere</a>'
+        '<img src="gone.png" alt="A picture."><img src="b.png"><style>@import "https://cdn.example/s.css";</style>'
+    )
+    (tmp_path / "b.html").write_text('<p id="there">text</p><img src="b.png" alt="b.png">')
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "s.css").write_text(
+        "@font-face { src: url(http://fonts.example/f.woff) } p { background: url(no.png) }"
+    )
+    assert list(built_site.loaded_from_elsewhere(tmp_path)) == [
+        "a.html: https://cdn.example/x.js",
+        "a.html: //fonts.example/f.css",
+        "a.html: https://cdn.example/s.css",
+        "s.css: http://fonts.example/f.woff",
+    ]
+    assert list(built_site.broken(tmp_path)) == ["a.html: b.html#nowhere", "a.html: gone.png", "s.css: no.png"]
+    assert list(built_site.without_alternative(tmp_path)) == ["a.html: b.png", "b.html: b.png"]
+
+
+# In the browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "expected chromium on the PATH: scripts/browser-test installs it"
+    # Chromium has no sandbox where it is root that runs it, as in most containers.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The address of the site, as it is when it is published."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def on_disk() -> str:
+    return SITE.as_uri() + "/"
+
+
+def watched(page: Page) -> list[str]:
+    """What goes wrong on a page from now on: errors and warnings of its console, and files that do not come."""
+    problems: list[str] = []
+    page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda request: problems.append(f"{request.url} did not come"))
+    page.on(
+        "response", lambda response: problems.append(f"{response.url}: {response.status}") if not ok(response) else None
+    )
+    page.on(
+        "request", lambda request: problems.append(f"{request.url} is elsewhere") if not here(request.url) else None
+    )
+    return problems
+
+
+def ok(response) -> bool:
+    return response.ok or response.status == 304 or response.url.startswith("file:")
+
+
+def here(address: str) -> bool:
+    return address.startswith(("file:", "data:", "blob:", "http://127.0.0.1:"))
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """A page at which nothing may go wrong."""
+    context = browser.new_context(viewport=DESKTOP)
+    page = context.new_page()
+    problems = watched(page)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def test_text_that_hardly_stands_out_and_a_page_too_wide_are_noticed(browser):
+    page = browser.new_page(viewport=PHONE)
+    page.set_content("<article style='background: #fff8'><p>clear<p style='color: #aaa'>faint</article>")
+    contrast, text = page.evaluate(CONTRAST)
+    assert (round(contrast, 1), text) == (2.3, "faint")
+    assert not page.evaluate(TOO_WIDE)
+    page.set_content("<article><p style='width: 500px'>wide</article>")
+    assert page.evaluate(TOO_WIDE)
+    page.close()
+
+
+def test_what_goes_wrong_on_a_page_is_noticed(browser, served):
+    page = browser.new_page()
+    problems = watched(page)
+    page.goto(served + "index.html")
+    assert problems == []
+    page.set_content(
+        "<script>console.error('said'); throw new Error('thrown')</script>"
+        f"<img src='{served}gone.png'><img src='http://elsewhere.invalid/x.png'>",
+        wait_until="load",
+    )
+    page.close()
+    told = " ".join(problems)
+    for wrong in ("said", "thrown", "gone.png: 404", "elsewhere.invalid/x.png is elsewhere"):
+        assert wrong in told
+
+
+# What is wider than the window and does not scroll in a frame of its own makes the whole page scroll sideways.
+TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+BROKEN_PICTURES = "[...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
+# The relative luminance of text and ground, as the Web Content Accessibility Guidelines have it.
+CONTRAST = """() => {
+    const numbers = color => color.match(/[0-9.]+/g).map(Number);
+    const luminance = color => {
+        const [r, g, b] = color.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = element => {
+        if (!element) return [255, 255, 255];
+        const [r, g, b, alpha = 1] = numbers(getComputedStyle(element).backgroundColor);
+        if (alpha === 1) return [r, g, b];
+        const below = ground(element.parentElement);
+        return [r, g, b].map((v, i) => alpha * v + (1 - alpha) * below[i]);
+    };
+    let least = [21, ''];
+    const read = ['p', 'li', 'td', 'h1', 'h2', 'pre span', 'a'].map(tag => `article ${tag}`).join();
+    for (const element of document.querySelectorAll(read)) {
+        if (!element.checkVisibility() || !element.textContent.trim()) continue;
+        const text = numbers(getComputedStyle(element).color).slice(0, 3);
+        const [brighter, darker] = [luminance(text), luminance(ground(element))].sort((a, b) => b - a);
+        const contrast = (brighter + 0.05) / (darker + 0.05);
+        if (contrast < least[0]) least = [contrast, element.textContent.slice(0, 40)];
+    }
+    return least;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_page_can_be_read(browser, served, size, scheme):
+    """Nothing goes wrong on it, no picture is missing, it does not scroll sideways, and its text stands out."""
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page = context.new_page()
+    problems = watched(page)
+    for name in READ:
+        page.goto(served + name, wait_until="load")
+        page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        assert page.evaluate(BROKEN_PICTURES) == [], name
+        assert not page.evaluate(TOO_WIDE), name
+        contrast, text = page.evaluate(CONTRAST)
+        assert contrast >= 4.5, f"{name}: {text!r} stands out by {contrast:.1f} only"
+    context.close()
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page not in READ])
+def test_pages_to_look_things_up_open(page, served, name):
+    page.goto(served + name)
+
+
+def shown(page: Page) -> set[str]:
+    """The names of the tabs that are open, over all tab sets of the page."""
+    return {label.inner_text() for label in page.locator(".sd-tab-set > input:checked + label").all()}
+
+
+@pytest.mark.parametrize("where", ["served", "on_disk"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_tab_switches_all_and_stays(page, request, where, framework):
+    address = request.getfixturevalue(where)
+    page.goto(address + "lenet.html")
+    num_sets = page.locator(".sd-tab-set").count()
+    assert num_sets >= 5
+    assert shown(page) == {FRAMEWORKS[0]}
+    page.locator(".sd-tab-set").nth(2).get_by_text(framework, exact=True).click()
+    assert shown(page) == {framework}
+    assert page.locator(".sd-tab-content:visible").count() == num_sets
+    page.reload()
+    assert shown(page) == {framework}
+    page.goto(address + "backends.html")
+    assert shown(page) == {framework}
+
+
+def test_tabs_can_be_chosen_with_the_keyboard(page, served):
+    page.goto(served + "lenet.html")
+    page.locator(".sd-tab-set > input").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown(page) == {"Keras"}
+
+
+@pytest.mark.parametrize(
+    ("framework", "only_there"),
+    [("PyTorch", "optimizer.zero_grad("), ("Keras", "layers.Flatten("), ("Gluon", "autograd.record()")],
+)
+def test_each_tab_shows_the_code_of_its_framework(page, served, framework, only_there):
+    page.goto(served + "lenet.html")
+    page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
+    visible = " ".join(page.locator(".sd-tab-content:visible").all_inner_texts())
+    assert only_there in visible
+
+
+def test_the_code_shown_is_the_code(page, served):
+    """Every function in the tabs stands in the package's file, character by character."""
+    page.goto(served + "lenet.html")
+    for framework, module in zip(FRAMEWORKS, ("torch", "tensorflow", "mxnet"), strict=True):
+        page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
+        source = (Path(lenet_multi.__file__).parent / "backends" / f"{module}.py").read_text()
+        blocks = page.locator(".sd-tab-content:visible pre").all_inner_texts()
+        assert len(blocks) >= 5
+        for block in blocks:
+            assert block.strip() in source
+
+
+def test_formulas_are_drawn_with_the_font_that_comes_along(page, served):
+    page.goto(served + "lenet.html")
+    page.wait_for_function("document.fonts.status === 'loaded'")
+    assert page.evaluate("[...document.fonts].map(font => font.status)") == ["loaded"]
+    fraction = page.locator("math mfrac").first.bounding_box()
+    assert fraction is not None
+    assert fraction["height"] > 20
+    assert "$" not in page.locator("article").inner_text()
+
+
+def test_search_finds_without_network(page, served):
+    page.goto(served + "search.html?q=flatten")
+    page.get_by_role("link", name="Where the frameworks differ").first.wait_for()
+
+
+def test_the_notebook_can_be_downloaded(page, served):
+    page.goto(served + "first-steps.html")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="download it").click()
+    assert download.value.path().read_bytes() == (SITE.parents[1] / "first-steps.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_report_of_a_comparison_opens_from_disk(browser, report, size):
+    context = browser.new_context(viewport=size)
+    page = context.new_page()
+    problems = watched(page)
+    page.goto(report.as_uri())
+    assert page.locator("table").count() >= 1
+    assert page.evaluate("document.images.length") >= 1
+    assert page.evaluate(BROKEN_PICTURES) == []
+    assert not page.evaluate(TOO_WIDE)
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    """That of a comparison of all three frameworks on small data, moved away from the rest of its folder."""
+    folder = tmp_path_factory.mktemp("comparison")
+    data = write_folder(folder / "data")
+    options = ["--dataset", str(data), "--epochs", "1", "--batch-size", "32", "--out", str(folder / "three")]
+    subprocess.run([sys.executable, "-m", "lenet_multi.compare", *options], check=True, capture_output=True)
+    return Path(shutil.copy(folder / "three" / "report.html", folder / "alone.html"))
