@@ -29,7 +29,9 @@ myst_heading_anchors = 3
 # Every code cell is run when the site is built, and one that fails fails the build.
 nb_execution_mode = "force"
 nb_execution_in_temp = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
+# Two pages run at a time, and PyTorch's threads would wait for one another's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 nb_execution_raise_on_error = True
 # What a download's progress bar misses in a notebook is no news for a reader.
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
@@ -49,6 +51,7 @@ python_maximum_signature_line_length = 90
 
 html_theme = "furo"
 html_title = "lenet_multi"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"

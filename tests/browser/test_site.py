@@ -15,7 +15,7 @@ from pathlib import Path
 import built_site
 import pytest
 from conftest import write_folder
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 from sphinx.util.inventory import InventoryFile
 
 import lenet_multi
@@ -114,24 +114,25 @@ def on_disk() -> str:
 def watched(page: Page) -> list[str]:
     """What goes wrong on a page from now on: errors and warnings of its console, and files that do not come."""
     problems: list[str] = []
-    page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
+
+    def hear(said: ConsoleMessage) -> None:
+        if said.type in ("error", "warning"):
+            problems.append(f"{said.text} ({said.location['url']})")
+
+    def receive(response: Response) -> None:
+        if response.status >= 400:
+            problems.append(f"{response.url}: {response.status}")
+
+    def ask(request: Request) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
+            problems.append(f"{request.url} is elsewhere")
+
+    page.on("console", hear)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("requestfailed", lambda request: problems.append(f"{request.url} did not come"))
-    page.on(
-        "response", lambda response: problems.append(f"{response.url}: {response.status}") if not ok(response) else None
-    )
-    page.on(
-        "request", lambda request: problems.append(f"{request.url} is elsewhere") if not here(request.url) else None
-    )
+    page.on("response", receive)
+    page.on("request", ask)
     return problems
-
-
-def ok(response) -> bool:
-    return response.ok or response.status == 304 or response.url.startswith("file:")
-
-
-def here(address: str) -> bool:
-    return address.startswith(("file:", "data:", "blob:", "http://127.0.0.1:"))
 
 
 @pytest.fixture
