@@ -5,6 +5,8 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "lenet_multi"
@@ -59,3 +61,13 @@ html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Napoleon takes what stands before the first line's colon for an attribute's type; here types are hints."""
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before Napoleon's
