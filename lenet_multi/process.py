@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -32,6 +33,18 @@ def peak_rss_mb() -> float:
     except (OSError, IndexError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next array: given back, each page costs a fault in every step.
+
+    What a training step frees is some megabytes for each layer, which glibc gives back to the system at once.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # glibc's names for them in malloc.h, M_TRIM_THRESHOLD and so on
+        mallopt(mmap_threshold, 32 * 2**20)
+        mallopt(trim_threshold, 2**30)
 
 
 def describe_machine(*packages: str) -> str:

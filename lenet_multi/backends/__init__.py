@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from lenet_multi.errors import UserError
+from lenet_multi.process import keep_freed_memory
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
@@ -54,6 +55,7 @@ def load_backend(name: str) -> Backend:
         UserError: unknown backend, or framework not installed or not importable.
     """
     name = require_installed(name)
+    keep_freed_memory()
     try:
         return cast("Backend", import_module(f"lenet_multi.backends.{name}"))
     except (ImportError, OSError) as problem:

@@ -9,6 +9,7 @@ import numpy
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
+from lenet_multi.backends.quiet import quiet_stderr
 from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.process import available_cores
 from lenet_multi.recorder import Recorder
@@ -18,12 +19,19 @@ from lenet_multi.recorder import Recorder
 if "bool" not in vars(numpy):
     numpy.bool = numpy.bool_  # type: ignore[attr-defined]
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+# Left alone, it computes in the background, in a thread beside Python's; each of the two then has OpenMP threads of its
+# own, and they take the cores from each other. This engine has Python's thread compute.
+os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
 import mxnet as mx
 from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn
 
+from lenet_multi.backends.fast.mxnet import faster
+
 npx.set_np()
+with quiet_stderr():  # it says which engine it starts
+    npx.waitall()
 
 FRAMEWORK = "MXNet"
 VERSION = mx.__version__
@@ -81,7 +89,7 @@ def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu
     ctx = framework_device(device)
 
     def load(index: numpy.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        X = np.array(data.images[index], dtype="uint8", ctx=ctx).astype("float32") / 255
+        X = np.array(data.images[index] / numpy.float32(255), ctx=ctx)
         y = np.array(data.labels[index], dtype="int32", ctx=ctx)
         return X, y
 
@@ -91,10 +99,11 @@ def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu
 def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: str | None = None) -> float:
     """The fraction of the examples that the network classifies correctly."""
     ctx = framework_device(device or device_of(net))
+    forward = faster(net)
     num_correct, num_examples = 0, 0
     for X, y in data_iter:
         X, y = X.as_in_ctx(ctx), y.as_in_ctx(ctx)
-        num_correct += (net(X).argmax(axis=1).astype("int32") == y).sum()
+        num_correct += (forward(X).argmax(axis=1).astype("int32") == y).sum()
         num_examples += len(y)
     return int(num_correct) / num_examples
 
@@ -111,6 +120,7 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
+    forward = faster(net)
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
     recorder = recorder or Recorder()
@@ -124,7 +134,7 @@ def train(
         loss_sum, num_correct, num_examples = 0.0, 0, 0
         for i, (X, y) in enumerate(train_iter):
             with autograd.record():
-                y_hat = net(X)
+                y_hat = forward(X)
                 l = loss(y_hat, y)
             l.backward()
             # The loss is one number per example; the step divides the gradient of their sum.

@@ -10,18 +10,23 @@ import numpy as np
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.backends.quiet import quiet_stderr
-from lenet_multi.data import BatchIndices, Split
+from lenet_multi.data import BatchIndices, Split, epoch_order
 from lenet_multi.recorder import Recorder
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# oneDNN's convolutions, which TensorFlow by itself takes only on processors with AVX-512.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with quiet_stderr():  # what TensorFlow says all the same when it starts; an error here still raises
     import keras
     import tensorflow as tf
     from keras import layers
 
+    from lenet_multi.backends.fast.tensorflow import faster, one_thread_per_operation
+
     # Left alone, TensorFlow takes nearly all memory of every GPU as soon as it looks at them.
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    one_thread_per_operation()
     tf.config.list_logical_devices()
 
 FRAMEWORK = "TensorFlow"
@@ -86,10 +91,8 @@ def device_of(net: keras.Model) -> str:
 
 def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> tf.data.Dataset:
     """Gather batches by index and scale them to [0, 1]."""
-    index_iter = tf.data.Dataset.from_generator(
-        (BatchIndices(len(data)) if indices is None else indices).__iter__,
-        output_signature=tf.TensorSpec([None], tf.int64),
-    )
+    indices = BatchIndices(len(data)) if indices is None else indices
+    index_iter = tf.data.Dataset.from_generator(indices.__iter__, output_signature=tf.TensorSpec([None], tf.int64))
     # tf.data works on the CPU whatever `device` says; Keras moves each batch to where the network is.
     with tf.device(framework_device("cpu")):
         images = tf.constant(data.images.transpose(0, 2, 3, 1))
@@ -100,7 +103,7 @@ def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu
             y = tf.gather(labels, index)
             return X, y
 
-        return index_iter.map(load).prefetch(2)
+        return index_iter.map(load).prefetch(2).apply(tf.data.experimental.assert_cardinality(len(indices)))
 
 
 def evaluate_accuracy(net: keras.Model, data_iter: Iterable, device: str | None = None) -> float:
@@ -108,38 +111,13 @@ def evaluate_accuracy(net: keras.Model, data_iter: Iterable, device: str | None 
 
     Written out, where `net.evaluate` would do, so that a network that is not compiled can be evaluated too.
     """
+    forward = faster(net).infer
     num_correct, num_examples = 0, 0
     with tf.device(framework_device(device or device_of(net))):
         for X, y in data_iter:
-            num_correct += tf.math.count_nonzero(tf.argmax(net(X, training=False), axis=1) == y)
+            num_correct += tf.math.count_nonzero(tf.argmax(forward(X), axis=1) == y)
             num_examples += len(y)
     return int(num_correct) / num_examples
-
-
-class TrainCallback(keras.callbacks.Callback):
-    """Times the epochs, evaluates at the end of each, feeds the curves and prints the closing lines."""
-
-    def __init__(self, test_iter: tf.data.Dataset, num_batches: int, recorder: Recorder) -> None:
-        super().__init__()
-        self.test_iter = test_iter
-        self.num_batches = num_batches
-        self.report_at = recorder.report_points(num_batches)
-        self.recorder = recorder
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-        self.recorder.timer.start()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch in self.report_at:
-            self.recorder.add(self.epoch + (batch + 1) / self.num_batches, logs["loss"], logs["accuracy"])
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.recorder.timer.stop()
-        self.recorder.end_epoch(epoch + 1, evaluate_accuracy(self.model, self.test_iter))
-
-    def on_train_end(self, logs=None):
-        self.recorder.close(device_of(self.model))
 
 
 def train(
@@ -154,27 +132,35 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
+    recorder = recorder or Recorder()
+    recorder.start(num_epochs, len(train_data))
     with net.distribute_strategy.scope():  # the one that the network was built in
+        faster_net = faster(net, train_data.images, batch_size)
         optimizer = keras.optimizers.SGD(learning_rate=lr)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA, Keras's default, is slower for this network on a CPU.
-        net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
-    recorder = recorder or Recorder()
-    recorder.start(num_epochs, len(train_data))
-    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
-    # `fit` goes through one iterator, so it holds the batches of all epochs, one epoch after the other.
-    epochs = range(recorder.first_epoch, num_epochs)
-    train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, epochs), device)
+        faster_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    # Both take examples by their indices, and gather the images where they compute.
+    faster_test_net = faster(net, test_data.images, batch_size)
+    labels, test_labels = train_data.labels.astype(np.int64), test_data.labels.astype(np.int64)
+    test_iter = [(index, test_labels[index]) for index in BatchIndices(len(test_data), batch_size)]
     num_batches = len(BatchIndices(len(train_data), batch_size))
-    net.fit(
-        train_iter,
-        epochs=num_epochs,
-        initial_epoch=recorder.first_epoch,
-        steps_per_epoch=num_batches,
-        shuffle=False,  # it is shuffled already
-        verbose=0,
-        callbacks=[TrainCallback(test_iter, num_batches, recorder)],
-    )
+    report_at = sorted(recorder.report_points(num_batches))
+    for epoch in range(recorder.first_epoch, num_epochs):
+        recorder.timer.start()
+        order = epoch_order(len(train_data), seed, epoch)
+        loss_sum, num_correct, num_examples = 0.0, 0.0, 0
+        # TensorFlow goes through all batches up to a report without coming back to Python.
+        stops = [(i + 1) * batch_size for i in report_at[:-1]]
+        for i, index in zip(report_at, np.split(order, stops), strict=True):
+            means = faster_net.train_on_batch(index, labels[index], return_dict=True)
+            loss_sum += means["loss"] * len(index)
+            num_correct += means["accuracy"] * len(index)
+            num_examples += len(index)
+            recorder.add(epoch + (i + 1) / num_batches, loss_sum / num_examples, num_correct / num_examples)
+        recorder.timer.stop()
+        recorder.end_epoch(epoch + 1, evaluate_accuracy(faster_test_net, test_iter, device))
+    recorder.close(device)
     return recorder
 
 

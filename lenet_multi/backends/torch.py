@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
+from lenet_multi.backends.fast.torch import faster
 from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.recorder import Recorder
 
@@ -89,6 +90,7 @@ def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu
 def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = None) -> float:
     """The fraction of the examples that the network classifies correctly."""
     to = framework_device(device or device_of(net))
+    forward = faster(net)
     num_correct, num_examples = 0, 0
     net.eval()
     with torch.no_grad():
@@ -96,7 +98,7 @@ def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = 
             # A batch may hold several inputs, for networks that take more than one.
             X = [x.to(to) for x in X] if isinstance(X, list) else X.to(to)
             y = y.to(to)
-            num_correct += (net(X).argmax(dim=1) == y).sum()
+            num_correct += (forward(X).argmax(dim=1) == y).sum()
             num_examples += len(y)
     return int(num_correct) / num_examples
 
@@ -113,7 +115,8 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+    forward = faster(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr, fused=True)
     loss = nn.CrossEntropyLoss()
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
@@ -127,7 +130,7 @@ def train(
         net.train()
         for i, (X, y) in enumerate(train_iter):
             optimizer.zero_grad()
-            y_hat = net(X)
+            y_hat = forward(X)
             l = loss(y_hat, y)
             l.backward()
             optimizer.step()

@@ -1,0 +1,223 @@
+"""Faster training of the same networks in Keras on a CPU. `lenet_multi.backends.fast` tells of the convolutions.
+
+Three things are done here beyond that. Each core takes its own part of a batch through all layers, one thread to an
+operation, where TensorFlow by itself has all threads wait for each other in every small operation. Blocks of pixels
+become channels, for TensorFlow's strided convolutions are slow backward. And two gradients are written out that cost
+more than need be when left to TensorFlow: a bias's, and that of a mean over channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from lenet_multi.process import available_cores
+
+PARTS = min(available_cores(), 8)
+MAX_CHANNELS = 16  # convolutions of more fill the processor's registers by themselves
+
+Step = Callable[[tf.Tensor], tf.Tensor]
+
+
+def one_thread_per_operation() -> None:
+    """Have TensorFlow run operations side by side, each in one thread, unless it has run some otherwise already."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, available_cores() // PARTS))
+        tf.config.threading.set_inter_op_parallelism_threads(PARTS)
+    except RuntimeError:
+        return
+
+
+def faster(net: keras.Model, images: np.ndarray | None = None, batch_size: int = 256) -> FasterNet:
+    """The same function as `net`, of the same variables; or a network that takes examples by their indices.
+
+    Args:
+        net: a sequential network.
+        images: uint8 (N, C, H, W), kept on the network's device. Given, the network takes the indices of examples, and
+            gathers and scales them there.
+        batch_size: examples in a batch; `train_on_batch` goes through as many batches as it is given.
+    """
+    return net if isinstance(net, FasterNet) else FasterNet(net, images, batch_size)
+
+
+class FasterNet(keras.Model):
+    """Takes each part of a batch through the layers of a network on a core of its own."""
+
+    def __init__(self, net: keras.Model, images: np.ndarray | None, batch_size: int) -> None:
+        super().__init__()
+        self.net = net
+        self.batch_size = batch_size
+        device = net.weights[0].value.device
+        on_cpu = "CPU" in device
+        # TensorFlow crashes on parts without an example.
+        smallest = PARTS if images is None else len(images) % batch_size or min(batch_size, len(images))
+        self.num_parts = PARTS if on_cpu and smallest >= PARTS else 1
+        self.steps = pool_convolutions(net.layers) if on_cpu else [net]
+        self.images = None
+        if images is not None:
+            with tf.device(device):
+                self.images = tf.constant(images.transpose(0, 2, 3, 1))
+                if isinstance(self.steps[0], PooledConvolution):
+                    self.images = self.steps[0].blocks(self.images)
+        self.in_graph = tf.function(self.call, reduce_retracing=True)
+
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Train on several batches, one after the other; the metrics are means over all of them."""
+        X, y = data[:2]
+        num_examples = tf.shape(X)[0]
+
+        def step(start: tf.Tensor) -> tuple[tf.Tensor]:
+            stop = start + self.batch_size
+            super(FasterNet, self).train_step((X[start:stop], y[start:stop]))
+            return (stop,)
+
+        # As a loop of the graph: Keras's own way to several steps at once reads them from tf.data, whose threads and
+        # the parts' take the cores from each other.
+        tf.while_loop(lambda start: start < num_examples, step, (0,), parallel_iterations=1)
+        return self.get_metrics_result()
+
+    def infer(self, X: tf.Tensor) -> tf.Tensor:
+        """The network's output for a batch of any size."""
+        return self.in_graph(X) if len(X) >= self.num_parts else self.net(X, training=False)
+
+    def call(self, X: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        steps: list[Step] = []
+        for step in self.steps:
+            in_blocks = self.images is not None and not steps  # the first step's input
+            steps.append(step.for_now(in_blocks) if isinstance(step, PooledConvolution) else step)
+        size = tf.shape(X)[0]
+        outputs = []
+        for part in range(self.num_parts):
+            x = X[part * size // self.num_parts : (part + 1) * size // self.num_parts]
+            if self.images is not None:
+                x = tf.cast(tf.gather(self.images, x), tf.float32) / 255
+            for step in steps:
+                x = step(x)
+            outputs.append(x)
+        return tf.concat(outputs, axis=0)
+
+
+def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvolution]:
+    """The layers, with each convolution of few channels and the average pooling after it taken together."""
+    steps: list[Step | PooledConvolution] = []
+    rest = net_layers
+    while rest:
+        match rest:
+            case [layers.ZeroPadding2D() as zeros, layers.Conv2D() as conv, layers.AveragePooling2D() as pool, *after]:
+                padding = zeros.padding[0][0]
+            case [layers.Conv2D() as conv, layers.AveragePooling2D() as pool, *after]:
+                padding = conv.kernel_size[0] // 2 if conv.padding == "same" else 0
+            case [layer, *rest]:
+                steps.append(layer)
+                continue
+        if pool.pool_size == pool.strides == (2, 2) and max(conv.kernel.shape[2:]) <= MAX_CHANNELS:
+            steps.append(PooledConvolution(conv, padding, steps[-1] if steps else None))
+            rest = after
+        else:
+            layer, *rest = rest
+            steps.append(layer)
+    return steps
+
+
+class PooledConvolution:
+    """A convolution, its activation and the average pooling over 2 x 2 pixels after it.
+
+    An image (N, H, W, C) in blocks of s x s pixels is (N, H / s, W / s, s * s * C). The convolution takes it so, and
+    gives all pixels of a block at once: first those that come first in their 2 x 2 pixels, and so on. What their mean
+    leaves has blocks of s / 2: of 1 pixel, or of 2 for another such convolution that takes them.
+    """
+
+    def __init__(self, conv: layers.Conv2D, padding: int, before: Step | PooledConvolution | None) -> None:
+        self.conv = conv
+        self.padding = padding
+        self.size = 2
+        self.takes_blocks = False
+        even = all(side % 2 == 0 for side in (padding, *conv.input.shape[1:3]))
+        if even and isinstance(before, PooledConvolution) and not before.takes_blocks:
+            before.size, self.takes_blocks = 4, True
+
+    @property
+    def taps(self) -> int:
+        """How many blocks along each side the outputs in one block depend on."""
+        return -(-(self.conv.kernel_size[0] + self.size - 1) // self.size)
+
+    def blocks(self, images: tf.Tensor) -> tf.Tensor:
+        """Images in blocks, with the zeros around them that the convolution needs."""
+        padded = []
+        for side in images.shape[1:3]:
+            outputs = (side + 2 * self.padding - self.conv.kernel_size[0] + 1) // 2
+            length = (-(-outputs * 2 // self.size) + self.taps - 1) * self.size
+            padded.append((self.padding, length - self.padding - side))
+        return tf.nn.space_to_depth(pad(images, *padded), self.size)
+
+    def for_now(self, in_blocks: bool) -> Step:
+        """The step with the parameters as they are now; for an input that is in blocks already, or is not yet."""
+        conv = self.conv
+        kernel = kernel_for_blocks(conv.kernel, self.size, self.taps)
+        bias = tf.tile(conv.bias, [self.size**2])
+
+        def step(x: tf.Tensor) -> tf.Tensor:
+            if self.takes_blocks:
+                x = pad(x, *[(self.padding // 2, self.padding // 2)] * 2)
+            elif not in_blocks:
+                x = self.blocks(x)
+            return mean_of_four(conv.activation(convolution(x, kernel, bias)))
+
+        return step
+
+
+def pad(x: tf.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
+    """Add zeros around images, or take away what is below 0."""
+    if min(rows + columns) < 0:
+        x = x[:, : x.shape[1] + min(rows[1], 0), : x.shape[2] + min(columns[1], 0)]
+    if max(rows + columns) > 0:
+        x = tf.pad(x, [(0, 0), (rows[0], max(rows[1], 0)), (columns[0], max(columns[1], 0)), (0, 0)])
+    return x
+
+
+def kernel_for_blocks(kernel: tf.Tensor, size: int, taps: int) -> tf.Tensor:
+    """From a kernel (k, k, in, out) to the one for blocks, (taps, taps, size * size * in, size * size * out).
+
+    For each output pixel of a block it holds a copy that is shifted to the pixel's place.
+    """
+    side, _, in_channels, out_channels = kernel.shape
+    half = range(size // 2)
+    places = [(2 * a + i, 2 * b + j) for i in range(2) for j in range(2) for a in half for b in half]
+    spread = np.zeros((taps * size, taps * size, len(places), side, side), np.float32)
+    for number, (row, column) in enumerate(places):
+        for i, j in np.ndindex(side, side):
+            spread[row + i, column + j, number, i, j] = 1
+    spread = spread.reshape(taps, size, taps, size, -1, side * side).transpose(0, 2, 1, 3, 4, 5)
+    blocks = tf.constant(spread.reshape(-1, side * side)) @ tf.reshape(kernel, [side * side, -1])
+    blocks = tf.reshape(blocks, [taps * taps * size * size, size * size, in_channels, out_channels])
+    blocks = tf.transpose(blocks, [0, 2, 1, 3])
+    return tf.reshape(blocks, [taps, taps, size * size * in_channels, size * size * out_channels])
+
+
+@tf.custom_gradient
+def convolution(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
+    """A convolution with a bias, whose gradient is a product with ones."""
+
+    def gradients(dy):
+        like = {"out_backprop": dy, "strides": [1, 1, 1, 1], "padding": "VALID"}
+        dx = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, **like)
+        dkernel = tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **like)
+        pixels = tf.reshape(dy, [-1, bias.shape[0]])
+        return dx, dkernel, tf.reshape(tf.ones([1, tf.shape(pixels)[0]]) @ pixels, [-1])
+
+    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides=1, padding="VALID"), bias), gradients
+
+
+@tf.custom_gradient
+def mean_of_four(x: tf.Tensor):
+    """The mean over four sets of channels: (N, H, W, 4 * C) to (N, H, W, C)."""
+
+    def gradient(dy):
+        return tf.tile(dy / 4, [1, 1, 1, 4])
+
+    height, width, channels = x.shape[1:]
+    return tf.reduce_mean(tf.reshape(x, [-1, height, width, 4, channels // 4]), axis=3), gradient

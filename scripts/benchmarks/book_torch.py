@@ -1,0 +1,101 @@
+"""The book's way in PyTorch, as a reader of the chapter would write it: the other side of `scripts/bench`.
+
+    python scripts/benchmarks/book_torch.py --epochs 1
+
+Examples one by one: a dataset of PIL images, a to-tensor transform, a DataLoader with four workers; each step reads its
+loss and accuracy.
+"""
+
+import numpy as np
+import torch
+from common import arguments, report, timed
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+
+class Images(Dataset):
+    """Each example as a PIL image, transformed."""
+
+    def __init__(self, split, transform):
+        self.images, self.labels = split.images[:, 0], split.labels
+        self.transform = transform
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, i):
+        return self.transform(Image.fromarray(self.images[i], mode="L")), int(self.labels[i])
+
+
+def to_tensor(image):
+    """A PIL image as float32 (1, H, W) from 0 to 1."""
+    pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
+    return pixels[:, :, None].permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+
+
+def accuracy(y_hat, y):
+    """How many predictions are right."""
+    return float((y_hat.argmax(dim=1).type(y.dtype) == y).type(y.dtype).sum())
+
+
+def evaluate(net, test_iter):
+    net.eval()
+    right, seen = 0.0, 0
+    with torch.no_grad():
+        for X, y in test_iter:
+            right += accuracy(net(X), y)
+            seen += y.numel()
+    return right / seen
+
+
+def init_weights(module):
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+
+
+def train(net, train_iter, test_iter, num_epochs, lr):
+    net.apply(init_weights)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+    loss = nn.CrossEntropyLoss()
+    for _ in range(num_epochs):
+        loss_sum, right, seen = 0.0, 0.0, 0
+        net.train()
+        for X, y in train_iter:
+            optimizer.zero_grad()
+            y_hat = net(X)
+            l = loss(y_hat, y)
+            l.backward()
+            optimizer.step()
+            with torch.no_grad():
+                loss_sum += float(l * X.shape[0])
+                right += accuracy(y_hat, y)
+                seen += X.shape[0]
+        test_acc = evaluate(net, test_iter)
+    return loss_sum / seen, right / seen, test_acc
+
+
+def main():
+    args, dataset = arguments()
+    torch.manual_seed(args.seed)
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, kernel_size=5, padding=2),
+        nn.Sigmoid(),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        nn.Conv2d(6, 16, kernel_size=5),
+        nn.Sigmoid(),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        nn.Flatten(),
+        nn.Linear(16 * 5 * 5, 120),
+        nn.Sigmoid(),
+        nn.Linear(120, 84),
+        nn.Sigmoid(),
+        nn.Linear(84, 10),
+    )
+    train_iter = DataLoader(Images(dataset.train, to_tensor), batch_size=256, shuffle=True, num_workers=4)
+    test_iter = DataLoader(Images(dataset.test, to_tensor), batch_size=256, shuffle=False, num_workers=4)
+    report(args, timed(train, net, train_iter, test_iter, args.epochs, lr=0.9))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What is computed faster is the same function of the same parameters, in every backend."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from conftest import random_split
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lenet_multi import PRESETS, referee
+from lenet_multi.architecture import ArchitectureError, lenet
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.data import BatchIndices
+from lenet_multi.recorder import Recorder
+
+
+def fast(name):
+    load_backend(name)
+    return import_module(f"lenet_multi.backends.fast.{name}")
+
+
+def pooled(name, architecture):
+    """How many convolutions of the network are taken together with their pooling."""
+    net = load_backend(name).LeNet(architecture, device="cpu")
+    module = fast(name)
+    if name == "torch":
+        cells = [cell.cell_contents for cell in module.faster(net).__closure__]
+        steps = next(cell for cell in cells if isinstance(cell, list))
+    elif name == "tensorflow":
+        steps = module.faster(net).steps
+    else:
+        steps = list(module.faster(net))
+    return sum(isinstance(step, module.PooledConvolution) for step in steps)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("torch", 1), ("tensorflow", 2), ("mxnet", 1)])
+def test_the_chapters_network_is_computed_faster(name, expected):
+    assert pooled(name, PRESETS["lenet5"]) == expected
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_maxima_are_left_alone(name):
+    assert pooled(name, PRESETS["lenet5-max"]) == 0
+
+
+@st.composite
+def architectures(draw):
+    convolutions = draw(st.integers(1, 3))
+    try:
+        return lenet(
+            input_shape=(draw(st.integers(1, 3)), draw(st.integers(8, 24)), draw(st.integers(8, 24))),
+            activation=draw(st.sampled_from(["sigmoid", "tanh"])),
+            pooling=draw(st.sampled_from(["avg", "avg", "max"])),
+            conv_channels=draw(st.lists(st.integers(1, 8), min_size=convolutions, max_size=convolutions)),
+            kernel_sizes=draw(st.lists(st.integers(1, 5), min_size=convolutions, max_size=convolutions)),
+            paddings=draw(st.lists(st.integers(0, 3), min_size=convolutions, max_size=convolutions)),
+            dense_units=(7,),
+        )
+    except ArchitectureError:
+        return PRESETS["lenet5"]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(architecture=architectures(), batch_size=st.sampled_from([1, 3, 8]))
+def test_a_step_and_the_accuracy_are_the_referees(name, architecture, batch_size):
+    """One step of the training loop, which goes the faster way, against the float64 referee."""
+    backend = load_backend(name)
+    parameters = referee.xavier_uniform(architecture, seed=1)
+    data = random_split(batch_size, architecture.input_shape)
+    X, y = (data.images / np.float32(255)).astype(np.float32), data.labels.astype(np.int64)
+    _, gradients = referee.loss_and_gradients(architecture, parameters, X, y)
+    expected = referee.sgd_step(parameters, gradients, 0.5)
+    net = backend.LeNet(architecture, device="cpu")
+    backend.set_parameters(net, parameters)
+    recorder = backend.train(net, data, data, num_epochs=1, lr=0.5, batch_size=batch_size, recorder=Recorder())
+    found = backend.get_parameters(net)
+    for part, value in expected.items():
+        assert np.abs(found[part] - value).max() < 1e-5, part
+    indices = BatchIndices(len(data), 2)
+    assert recorder.points[-1].test_acc == backend.evaluate_accuracy(net, backend.batches(data, indices))
