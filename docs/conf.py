@@ -66,7 +66,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Napoleon takes what stands before the first line's colon for an attribute's type; here types are hints."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment
 
 
 def setup(app: Sphinx) -> None:

@@ -98,6 +98,9 @@ class Quiet(SimpleHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     request_queue_size = 128  # a page asks for many files at once, and the default of 5 turns some of them away
 
+    def handle_error(self, request, client_address) -> None:
+        """A browser may leave before it has got everything: that is no error of the site."""
+
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
