@@ -278,5 +278,18 @@ def _one_for_each(values: Sequence[int], convolutions: int, what: str) -> Sequen
     return values if len(values) == convolutions else [values[0]] * convolutions
 
 
-PRESET_SETTINGS: dict[str, dict[str, Any]] = {"lenet5": {}, "lenet5-max": {"pooling": "max"}}
+PRESET_SETTINGS: dict[str, dict[str, Any]] = {
+    "lenet5": {},
+    "lenet5-max": {"pooling": "max"},
+    "lenet-modern": {
+        "activation": "relu",
+        "pooling": "max",
+        "conv_channels": (16, 32),
+        "kernel_sizes": (5, 3),
+        "paddings": (2, 1),
+        "dense_units": (256, 128),
+    },
+}
+# How a preset is trained where the chapter's recipe does not suit it: options of `lenet_multi.train`.
+PRESET_TRAINING: dict[str, dict[str, Any]] = {"lenet-modern": {"lr": 0.2, "lr_drop": 8, "batch_size": 128}}
 PRESETS = {name: lenet(**settings) for name, settings in PRESET_SETTINGS.items()}

@@ -255,7 +255,8 @@ class Comparison:
             for run in runs
         ]
         first = described[0] if described else {}
-        return {name: value for name, value in first.items() if all(other[name] == value for other in described)}
+        told = {name: value for name, value in first.items() if value is not None}
+        return {name: value for name, value in told.items() if all(other[name] == value for other in described)}
 
     @property
     def notes(self) -> list[str]:

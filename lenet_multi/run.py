@@ -40,6 +40,7 @@ class Settings:
     batch_size: int
     lr: float
     seed: int
+    lr_drop: int | None = None  # after so many epochs, a tenth of `lr`
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
 
 def _checked(kind: type[Any], values: Any) -> Any:
     """A dataclass from what JSON gave, each field of its type; TypeError where one is not."""
-    types: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "float | None": (int, float, type(None))}
+    types: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
+    types |= {"int | None": (int, type(None)), "float | None": (int, float, type(None))}
     made = kind(**values)
     for described in fields(kind):
         value = getattr(made, described.name)
@@ -138,6 +140,7 @@ def _require_sound(run: Run) -> None:
     sound = (
         run.backend in BACKENDS
         and settings.lr > 0
+        and (settings.lr_drop is None or settings.lr_drop > 0)
         and settings.batch_size > 0
         and settings.seed >= 0
         and 0 <= run.epochs_done <= settings.epochs

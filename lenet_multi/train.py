@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_multi.architecture import PRESETS
+from lenet_multi.architecture import PRESET_TRAINING, PRESETS
 from lenet_multi.backends import load_backend, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
@@ -50,6 +50,7 @@ from lenet_multi.run import (
     save_checkpoint,
     write_outputs,
 )
+from lenet_multi.stages import StagedRecorder, stages
 from lenet_multi.weights import Parameters, architecture_of, load_weights
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ DEFAULTS: dict[str, Any] = {
     "dataset": "auto",
     "epochs": 10,
     "lr": 0.9,  # large, as sigmoids pass on small gradients
+    "lr_drop": None,
     "batch_size": 256,
     "seed": 0,
 }
@@ -72,8 +74,14 @@ def parser() -> argparse.ArgumentParser:
     add_data_options(parser, default=None)
     group = parser.add_argument_group("training options")
     group.add_argument("--epochs", type=positive_int, metavar="N", help="times through the training data (10)")
-    group.add_argument("--lr", type=positive_float, metavar="X", help="learning rate (0.9)")
-    group.add_argument("--batch-size", type=positive_int, metavar="N", help="examples per step (256)")
+    group.add_argument("--lr", type=positive_float, metavar="X", help="learning rate (0.9; lenet-modern 0.2)")
+    group.add_argument(
+        "--lr-drop",
+        type=positive_int,
+        metavar="N",
+        help="go on with a tenth of the learning rate after N epochs (never; lenet-modern 8)",
+    )
+    group.add_argument("--batch-size", type=positive_int, metavar="N", help="examples per step (256; lenet-modern 128)")
     group.add_argument("--seed", type=seed_number, metavar="N", help="of initial weights and shuffling (0)")
     group.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
     group.add_argument("--weights", type=some_path, metavar="FILE", help="start from these parameters (.safetensors)")
@@ -100,19 +108,26 @@ def command(argv: Sequence[str] | None = None) -> None:
         start(args)
 
 
+def recipe(args: argparse.Namespace, preset: str | None) -> dict[str, Any]:
+    """The settings of `DEFAULTS` for a new run: what was given, else what goes with the preset, else the chapter's."""
+    given = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
+    return DEFAULTS | PRESET_TRAINING.get(preset or "", {}) | given
+
+
 def start(args: argparse.Namespace) -> None:
     """Begin a new run."""
-    chosen = DEFAULTS | {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
-    backend_name = require_installed(chosen["backend"])
+    backend_name = require_installed(DEFAULTS["backend"] if args.backend is None else args.backend)
     if args.out and (args.out / CHECKPOINT).exists():
         raise UserError(
             f"--out '{args.out}' holds a run already, expected a folder without {CHECKPOINT}: "
             "choose another, or go on with --resume"
         )
-    architecture, parameters = architecture_from(args), None
+    architecture, parameters, preset = architecture_from(args), None, args.architecture
     if args.weights:
         parameters, metadata = load_weights(args.weights)
         architecture = architecture_of(args.weights, parameters, metadata, architecture)
+        preset = preset or architecture.name
+    chosen = recipe(args, preset)
     dataset = load_dataset(chosen["dataset"], args.data_dir)
     settings = Settings(
         dataset=dataset.name,
@@ -122,6 +137,7 @@ def start(args: argparse.Namespace) -> None:
         epochs=chosen["epochs"],
         batch_size=chosen["batch_size"],
         lr=chosen["lr"],
+        lr_drop=chosen["lr_drop"],
         seed=chosen["seed"],
     )
     go(args, Run(architecture or PRESETS["lenet5"], settings, backend_name), parameters, dataset)
@@ -137,7 +153,7 @@ def resume(args: argparse.Namespace) -> None:
     settings = run.settings
     own = {"architecture": run.architecture.to_dict()}
     architecture_of(args.out / CHECKPOINT, parameters, own, architecture_from(args))
-    for name in ("lr", "batch_size", "seed"):
+    for name in ("lr", "lr_drop", "batch_size", "seed"):
         given, was = getattr(args, name), getattr(settings, name)
         if given is not None and given != was:
             option = name.replace("_", "-")
@@ -188,24 +204,20 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
                 "start anew with a smaller --lr"
             )
         if out:
-            leg = finished_leg(run.backend, backend, backend.device_of(net), recorder)
+            leg = finished_leg(run, backend, backend.device_of(net), recorder)
             save_checkpoint(out, replace(run, points=recorder.points, legs=[*run.legs, leg]), trained)
 
-    recorder = Recorder(run.epochs_done, run.points, after_epoch=keep)
+    recorder = StagedRecorder(settings.epochs, run.epochs_done, run.points, after_epoch=keep)
     try:
         if out:
             # Also before the first epoch, so that a run killed at any moment can go on.
             begin(out, run, backend.get_parameters(net))
-        backend.train(
-            net,
-            dataset.train,
-            dataset.test,
-            settings.epochs,
-            settings.lr,
-            settings.batch_size,
-            settings.seed,
-            recorder,
-        )
+        for epochs, lr in stages(settings):
+            if recorder.epochs_done < epochs:
+                recorder.first_epoch = recorder.epochs_done
+                backend.train(
+                    net, dataset.train, dataset.test, epochs, lr, settings.batch_size, settings.seed, recorder
+                )
     except KeyboardInterrupt:
         recorder.hide()
         if not out or not (out / CHECKPOINT).exists():
@@ -249,14 +261,14 @@ def going_on(args: argparse.Namespace) -> str:
     return shlex.join(command)
 
 
-def finished_leg(backend_name: str, backend: Backend, device: str, recorder: Recorder) -> Leg:
-    """What this process has trained so far."""
+def finished_leg(run: Run, backend: Backend, device: str, recorder: Recorder) -> Leg:
+    """What this process, which goes on with `run`, has trained so far."""
     return Leg(
-        backend=backend_name,
+        backend=run.backend,
         framework=backend.FRAMEWORK,
         framework_version=backend.VERSION,
         device=device,
-        first_epoch=recorder.first_epoch,
+        first_epoch=run.epochs_done,
         epochs_done=recorder.epochs_done,
         examples_per_sec=round(recorder.examples_per_sec, 1),
         wall_seconds=round(recorder.wall_seconds, 3),

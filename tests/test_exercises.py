@@ -1,0 +1,229 @@
+"""The chapter's exercises: the preset, digits in place of garments, and the script that writes the page."""
+
+import importlib.util
+import re
+import sys
+from hashlib import sha256
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_folder
+from matplotlib.image import imread
+
+from lenet_multi import train
+from lenet_multi.architecture import PRESETS, Conv, Dense, Flatten, Pool
+from lenet_multi.backends import BACKENDS
+from lenet_multi.cli import architecture_from
+from lenet_multi.data import FILE_NAMES, load_dataset, published, synthetic, to_idx
+from lenet_multi.run import load_checkpoint
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "exercises.md"
+MODERN = ["--architecture", "lenet-modern"]
+
+
+def load_script():
+    """scripts/exercises as a module."""
+    loader = SourceFileLoader("exercises", str(ROOT / "scripts" / "exercises"))
+    spec = importlib.util.spec_from_loader("exercises", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "exercises", module)
+        loader.exec_module(module)
+    return module
+
+
+exercises = load_script()
+
+
+def recipe(*arguments: str) -> tuple[float, int, int | None]:
+    """Learning rate, batch size and when the rate drops, of a new run with these arguments."""
+    args = train.parser().parse_args(arguments)
+    chosen = train.recipe(args, args.architecture)
+    return chosen["lr"], chosen["batch_size"], chosen["lr_drop"]
+
+
+def test_lenet_modern_brings_its_learning_rate_and_batches():
+    assert recipe() == recipe("--architecture", "lenet5-max") == (0.9, 256, None)
+    assert recipe(*MODERN) == (0.2, 128, 8)
+    assert recipe(*MODERN, "--pooling", "avg") == (0.2, 128, 8)
+
+
+def test_what_is_given_wins_over_what_the_preset_brings():
+    assert recipe(*MODERN, "--lr", "0.05") == (0.05, 128, 8)
+    assert recipe(*MODERN, "--batch-size", "32") == (0.2, 32, 8)
+
+
+def test_lenet_modern_is_made_of_the_descriptions_layers():
+    layers = PRESETS["lenet-modern"].layers
+    assert [type(layer) for layer in layers] == [Conv, Pool, Conv, Pool, Flatten, Dense, Dense, Dense]
+    assert PRESETS["lenet-modern"].output_shapes["pool2"] == (32, 7, 7)
+
+
+def test_weights_bring_the_recipe_of_their_network(small_folder, tmp_path):
+    data = ["--dataset", str(small_folder), "--epochs", "1", "--device", "cpu"]
+    assert train.main([*data, *MODERN, "--out", str(tmp_path / "first")]) == 0
+    weights = str(tmp_path / "first" / "model.safetensors")
+    assert train.main([*data, "--weights", weights, "--out", str(tmp_path / "second")]) == 0
+    run, _ = load_checkpoint(tmp_path / "second")
+    assert (run.architecture.name, run.settings.lr, run.settings.batch_size) == ("lenet-modern", 0.2, 128)
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch) -> Path:
+    """A data folder with `mnist/`: four small IDX files, known by their digests as MNIST's are."""
+    folder = write_folder(tmp_path / "data" / "mnist", num_train=640, num_test=100)
+    digests = {name: sha256((folder / name).read_bytes()).hexdigest() for name in FILE_NAMES.values()}
+    small = published.Published("MNIST", (), digests, published.MNIST.class_names)
+    monkeypatch.setitem(published.PUBLISHED, "mnist", small)
+    return folder.parent
+
+
+@pytest.mark.parametrize("backend_name", BACKENDS)
+def test_lenet_modern_learns_from_mnists_files(backend_name, small_mnist, tmp_path):
+    out = tmp_path / "digits"
+    data = ["--dataset", "mnist", "--data-dir", str(small_mnist)]
+    quick = ["--epochs", "8", "--batch-size", "16", "--lr", "0.05", "--device", "cpu"]
+    assert train.main(["--backend", backend_name, *data, *MODERN, *quick, "--out", str(out)]) == 0
+    run, _ = load_checkpoint(out)
+    assert (run.settings.dataset, run.architecture) == ("mnist", PRESETS["lenet-modern"])
+    test_acc = run.points[-1].test_acc
+    assert test_acc is not None
+    assert test_acc > 0.9  # chance is 0.1
+
+
+def test_the_steps_of_the_ablation_lead_to_lenet_modern():
+    change: dict[str, str] = {}
+    for step in exercises.STEPS.values():
+        change |= step
+    arguments = [f"--{name}={value}" for name, value in change.items()]
+    assert architecture_from(train.parser().parse_args(arguments)) == PRESETS["lenet-modern"]
+    assert recipe(*arguments) == recipe(*MODERN)
+
+
+def test_every_row_of_the_ablation_is_another_network_or_recipe():
+    rows = []
+    for options in exercises.ablation().values():
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        args = train.parser().parse_args(arguments)
+        rows.append((architecture_from(args) or PRESETS["lenet5"], *recipe(*arguments)))
+    assert len(rows) == len(set(rows)) == len(exercises.STEPS) + len(exercises.VARIATIONS)
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch) -> list[str]:
+    """Of the script: few drawn garments, one epoch, and a page of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "lenet_multi" / f"synthetic-v{synthetic.VERSION}"
+    folder.mkdir(parents=True)
+    for name, array in zip(FILE_NAMES.values(), synthetic.generate(300, 100), strict=True):
+        (folder / name).write_bytes(to_idx(array))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "exercises.md").write_text(PAGE.read_text())
+    places = ["--dataset", "synthetic", "--out", str(tmp_path / "runs"), "--docs", str(tmp_path / "docs")]
+    return [*places, "--epochs", "1", "--backends", "torch"]
+
+
+def run_script(*arguments: str) -> int:
+    return exercises.run_command(exercises.command, arguments)
+
+
+def block(page: Path, name: str) -> str:
+    (found,) = re.findall(rf"<!-- {name} -->\n(.*?)<!-- end of {name} -->", page.read_text(), flags=re.S)
+    return found
+
+
+def test_the_script_writes_figures_and_pictures_and_keeps_what_is_finished(arguments, tmp_path, capsys):
+    assert run_script("pooling", "activations", *arguments, "--seeds", "0,1") == 0
+    printed = capsys.readouterr()
+    assert re.findall(r"^([a-z ]+):? \d+ s$", printed.out, flags=re.M) == ["pooling", "activations", "in all"]
+    page = tmp_path / "docs" / "exercises.md"
+    rows = [row.split(" | ") for row in block(page, "pooling").splitlines() if row.startswith("| PyTorch")]
+    assert [row[1:3] for row in rows] == [["average", "0, 1"], ["maximum", "0, 1"]]
+    run, _ = load_checkpoint(tmp_path / "runs" / "torch-0")
+    assert f"{run.points[-1].train_loss:.3f}" in rows[0][3]
+    assert "| `lenet-modern` | coat |" in block(page, "activations")
+    assert block(page, "modern") == block(PAGE, "modern")  # was not asked for
+    for picture in ("exercises-pooling.png", "exercises-maps-lenet5.png", "exercises-maps-lenet-modern.png"):
+        assert imread(tmp_path / "docs" / picture).std() > 0
+
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/model.safetensors")}
+    first = page.read_text()
+    assert len(kept) == 5
+    assert run_script("pooling", "activations", *arguments, "--seeds", "0,1") == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert page.read_text() == first
+    assert capsys.readouterr().err.count("(kept)") == 6
+
+
+def test_counts_of_a_class_add_up_to_its_examples(arguments, tmp_path):
+    assert run_script("activations", *arguments, "--seeds", "0") == 0
+    page = (tmp_path / "docs" / "exercises.md").read_text()
+    rows = re.findall(r"^\| `\S+` \| (\w+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, flags=re.M)
+    dataset = load_dataset("synthetic")
+    sizes = dict(zip(dataset.class_names, np.bincount(dataset.test.labels), strict=True))
+    assert [(name, sum(map(int, counts))) for name, *counts in rows] == [
+        (name, sizes[name]) for name in ("pullover", "coat") * 2
+    ]
+
+
+def test_what_is_finished_can_be_written_down_alone(arguments, tmp_path):
+    assert run_script("modern", *arguments) == 0
+    assert run_script("ablation", *arguments, "--finished-only") == 0
+    rows = block(tmp_path / "docs" / "exercises.md", "ablation").splitlines()
+    assert [row.split(" | ")[0] for row in rows if row.startswith("| ")][2:] == [f"| {list(exercises.STEPS)[-1]}"]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", exercises.EXERCISES)
+def test_without_a_finished_run_nothing_is_written_down(name, arguments, tmp_path, capsys):
+    assert run_script(name, *arguments, "--finished-only") == 2
+    assert "no run is finished" in capsys.readouterr().err
+    assert (tmp_path / "docs" / "exercises.md").read_text() == PAGE.read_text()
+
+
+def test_a_run_of_another_network_is_not_taken_for_the_one_asked_for(arguments, tmp_path, capsys):
+    small = [*arguments[:2], "--epochs", "1"]
+    assert train.main([*small, "--dense-units", "7", "--out", str(tmp_path / "runs" / "torch-0")]) == 0
+    assert run_script("pooling", *arguments) == 2
+    assert "holds another run than is asked for" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_told_in_a_line(arguments, capsys, monkeypatch):
+    monkeypatch.setitem(exercises.POOLINGS, "average", {"batch-size": "301"})
+    assert run_script("pooling", *arguments) == 2
+    assert "error: torch-0-batch-size-301: --batch-size 301, expected at most the 300" in capsys.readouterr().err
+
+
+def test_a_page_without_the_place_is_left_as_it_is(arguments, tmp_path, capsys):
+    page = tmp_path / "docs" / "exercises.md"
+    page.write_text("nothing\n")
+    assert run_script("modern", *arguments) == 2
+    assert "has no place marked <!-- modern -->" in capsys.readouterr().err
+    assert page.read_text() == "nothing\n"
+
+
+def test_an_exercise_that_is_not_there_is_refused(arguments, capsys):
+    assert run_script("polling", *arguments) == 2
+    assert "exercise 'polling', expected one of pooling, modern, ablation, activations" in capsys.readouterr().err
+
+
+def test_the_page_has_its_figures_and_small_pictures():
+    for name in exercises.EXERCISES:
+        assert "| --- |" in block(PAGE, name)
+        assert "Machine: " in block(PAGE, name)
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", PAGE.read_text())
+    assert len(pictures) >= 4
+    for alternative, name in pictures:
+        assert len(alternative) > 20
+        assert (PAGE.parent / name).stat().st_size < 200_000
+
+
+def test_the_page_tells_of_a_preset_that_reaches_the_goal_in_every_framework():
+    rows = [row.strip("| ").split(" | ") for row in block(PAGE, "modern").splitlines() if row.startswith("| ")][2:]
+    assert [row[0] for row in rows] == list(BACKENDS.values())
+    assert all(float(row[3]) >= exercises.GOAL for row in rows)
