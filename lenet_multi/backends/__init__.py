@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from lenet_multi.errors import UserError
-from lenet_multi.process import keep_freed_memory
+from lenet_multi.process import keep_freed_memory, share_cores
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
@@ -56,6 +56,7 @@ def load_backend(name: str) -> Backend:
     """
     name = require_installed(name)
     keep_freed_memory()
+    share_cores()
     try:
         return cast("Backend", import_module(f"lenet_multi.backends.{name}"))
     except (ImportError, OSError) as problem:

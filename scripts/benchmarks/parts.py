@@ -1,0 +1,81 @@
+"""How long the parts of our training take in one framework: the other programs here time whole runs.
+
+python scripts/benchmarks/parts.py torch
+python scripts/benchmarks/parts.py torch --matmul
+"""
+
+import argparse
+import json
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("backend")
+parser.add_argument("--matmul", action="store_true", help="the rate of a float32 matrix product, in place of the parts")
+args = parser.parse_args()
+began = time.perf_counter()
+
+from lenet_multi import PRESETS  # noqa: E402
+from lenet_multi.backends import load_backend  # noqa: E402
+from lenet_multi.data import BatchIndices, load_dataset  # noqa: E402
+
+backend = load_backend(args.backend)
+imported = time.perf_counter()
+
+
+def seconds(run, times=1):
+    """The best of so many times."""
+    best = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def matmul_gflops():
+    import numpy as np
+
+    a = np.random.default_rng(0).random((2048, 2048), np.float32)
+    if args.backend == "torch":
+        import torch
+
+        product, a = (lambda: a @ a), torch.from_numpy(a)
+    elif args.backend == "tensorflow":
+        import tensorflow as tf
+
+        a = tf.constant(a)
+        product = tf.function(lambda: tf.concat([half @ a for half in tf.split(a, 2)], axis=0))
+        return 2 * 2048**3 / seconds(lambda: product().numpy(), 8) / 1e9
+    else:
+        from mxnet import np as mx_np
+
+        a = mx_np.array(a)
+        return 2 * 2048**3 / seconds(lambda: mx_np.dot(a, a).wait_to_read(), 8) / 1e9
+    return 2 * 2048**3 / seconds(product, 8) / 1e9
+
+
+if args.matmul:
+    print(json.dumps({"gflops": matmul_gflops()}))
+else:
+    dataset = load_dataset("fashion-mnist")
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    first = next(iter(backend.batches(dataset.train, BatchIndices(len(dataset.train), 256, seed=0))))
+    ready = time.perf_counter()
+    train_iter = backend.batches(dataset.train, BatchIndices(len(dataset.train), 256, seed=0))
+    test_iter = backend.batches(dataset.test)
+
+    def load():
+        for _X, _y in train_iter:
+            pass
+
+    evaluation = seconds(lambda: backend.evaluate_accuracy(net, test_iter), 3)
+    print(
+        json.dumps(
+            {
+                "import_seconds": imported - began,
+                "ready_seconds": ready - imported,
+                "load_ms": seconds(load, 2) / len(BatchIndices(len(dataset.train), 256)) * 1000,
+                "evaluation_per_sec": len(dataset.test) / evaluation,
+            }
+        )
+    )
