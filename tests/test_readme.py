@@ -8,7 +8,7 @@ import pytest
 from conftest import subset
 
 import lenet_multi
-from lenet_multi import evaluate, parity, shapes, train
+from lenet_multi import activations, compare, diagram, evaluate, parity, shapes, train
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -32,13 +32,25 @@ COMMANDS = [
 def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch):
     """With a small data set and few epochs in place of the real run."""
     monkeypatch.chdir(tmp_path)
-    mains = {"lenet_multi.train": train.main, "lenet_multi.evaluate": evaluate.main, "lenet_multi.shapes": shapes.main}
-    assert len(COMMANDS) == 8
+    mains = {
+        "lenet_multi.train": train.main,
+        "lenet_multi.evaluate": evaluate.main,
+        "lenet_multi.shapes": shapes.main,
+        "lenet_multi.compare": compare.main,
+        "lenet_multi.activations": activations.main,
+        "lenet_multi.diagram": diagram.main,
+    }
+    assert len(COMMANDS) == 11
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # the ladder has tests of its own: here, that it knows the options
             parity.parser().parse_args(arguments)
             continue
-        small = ["--dataset", str(small_folder), "--batch-size", "32"] if module == "lenet_multi.train" else []
+        arguments = ["2,4" if argument == "pullover,coat" else argument for argument in arguments]  # it has no names
+        small = {
+            "lenet_multi.train": ["--dataset", str(small_folder), "--batch-size", "32"],
+            "lenet_multi.compare": ["--dataset", str(small_folder), "--batch-size", "32"],
+            "lenet_multi.activations": ["--dataset", str(small_folder)],
+        }.get(module, [])
         assert mains[module]([*arguments, *([] if "--resume" in arguments else small)]) == 0
 
 
