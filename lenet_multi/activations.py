@@ -25,6 +25,7 @@ from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
     Parser,
     add_data_options,
+    add_device_option,
     add_network_options,
     architecture_from,
     positive_int,
@@ -410,7 +411,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=some_path, required=True, metavar="FILE", help="the picture (.png or .svg)")
     add_data_options(parser, default=None)
-    parser.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
+    add_device_option(parser)
     add_network_options(parser)
     return parser
 

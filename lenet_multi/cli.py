@@ -138,6 +138,11 @@ def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> No
     )
 
 
+def add_device_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says where to compute; `lenet_multi.backends.devices` reads it."""
+    parser.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
+
+
 def say(message: str) -> None:
     """Tell the user something beside the results: on standard error."""
     print(message, file=sys.stderr)

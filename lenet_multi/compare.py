@@ -34,8 +34,9 @@ from lenet_multi.backends import BACKENDS, canonical_name, installed_backends
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.child import run_in_process
 from lenet_multi.cli import architecture_from, run_command, say, some_path
-from lenet_multi.curves import draw_overlaid, png, svg
+from lenet_multi.curves import draw_overlaid, png
 from lenet_multi.data import Dataset, load_dataset, require_images_fit
+from lenet_multi.drawing import svg
 from lenet_multi.errors import UserError
 from lenet_multi.files import CreatedFolder, uninterrupted, write_whole
 from lenet_multi.process import describe_machine
@@ -548,7 +549,11 @@ def _examined(out: Path, plan: Plan, rows: list[Row], dataset: Dataset) -> Compa
     files = {COMPARISON: _json(comparison.as_json())}
     if networks:
         figure = comparison.figure()
-        files |= {CURVES_PNG: png(figure), CURVES_SVG: svg(figure), REPORT: report.page(comparison).encode()}
+        files |= {
+            CURVES_PNG: png(figure),
+            CURVES_SVG: svg(figure, {"Title": comparison.title}),
+            REPORT: report.page(comparison).encode(),
+        }
     with uninterrupted():
         for name, content in files.items():
             write_whole(out / name, content)

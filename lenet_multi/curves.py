@@ -92,16 +92,6 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as the content of an SVG file, letters as outlines; the same figure gives the same bytes."""
-    from matplotlib import rc_context
-
-    buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": "lenet_multi"}):
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return buffer.getvalue()
-
-
 def animation(num_epochs: int) -> Callable[[Sequence[Point]], None] | None:
     """What redraws the figure in place under a notebook's running cell; None outside notebooks."""
     ipython = sys.modules.get("IPython")

@@ -6,6 +6,7 @@ A picture has one pair of axes over all of it, so that everything stands where i
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -87,16 +88,22 @@ def picture(figure: Figure, ending: str, title: str, description: str) -> bytes:
         title: the picture in a few words, which a browser shows under the pointer.
         description: what it tells, for readers who do not see it.
     """
+    metadata: dict[str, Any] = {"Title": title, "Description": description}
+    if ending.lower() == ".png":
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata=metadata)
+        return buffer.getvalue()
+    # A screen reader takes the name from <title> and the rest from <desc>, which matplotlib does not write.
+    drawn = svg(figure, metadata).decode().replace("<svg ", '<svg role="img" ', 1)
+    return drawn.replace("</title>", f"</title>\n <desc>{escape(description, quote=False)}</desc>", 1).encode()
+
+
+def svg(figure: Figure, metadata: Mapping[str, Any]) -> bytes:
+    """The figure as the content of an SVG file, letters as outlines; the same figure gives the same bytes."""
     import matplotlib
 
     buffer = io.BytesIO()
-    metadata: dict[str, Any] = {"Title": title, "Description": description}
-    if ending.lower() == ".png":
-        figure.savefig(buffer, format="png", metadata=metadata)
-        return buffer.getvalue()
     # Without a salt and without the date taken out, identifiers and date would be new each time.
     with matplotlib.rc_context({"svg.hashsalt": "lenet_multi", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata=metadata | {"Date": None})
-    # A screen reader takes the name from <title> and the rest from <desc>, which matplotlib does not write.
-    svg = buffer.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
-    return svg.replace("</title>", f"</title>\n <desc>{escape(description, quote=False)}</desc>", 1).encode()
+        figure.savefig(buffer, format="svg", metadata={**metadata, "Date": None})
+    return buffer.getvalue()

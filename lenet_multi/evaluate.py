@@ -18,6 +18,7 @@ from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
     Parser,
     add_data_options,
+    add_device_option,
     add_network_options,
     architecture_from,
     positive_int,
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_data_options(parser, default=None)
     parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="examples at a time (256)")
-    parser.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
+    add_device_option(parser)
     add_network_options(parser)
     return parser
 

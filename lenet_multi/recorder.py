@@ -72,7 +72,7 @@ class Recorder:
         show: Callable[[list[Point]], None] | None = None,
         reports_per_epoch: int = 5,
     ) -> None:
-        self.epochs_done = self.first_epoch = first_epoch
+        self.epochs_done = self.first_epoch = self._began_at = first_epoch
         self.points = list(points or [])
         self.timer = Timer()
         self.startup_seconds: float | None = None
@@ -158,7 +158,7 @@ class Recorder:
     @property
     def examples_per_sec(self) -> float:
         """Training examples over the wall-clock seconds of the training loops; 0.0 before an epoch is done."""
-        examples = (self.epochs_done - self.first_epoch) * self._examples_per_epoch
+        examples = (self.epochs_done - self._began_at) * self._examples_per_epoch
         return examples / self.timer.seconds if examples else 0.0
 
 

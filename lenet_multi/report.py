@@ -18,8 +18,9 @@ import numpy as np
 from lenet_multi import shapes
 from lenet_multi.architecture import NUM_CLASSES, Architecture
 from lenet_multi.backends import load_backend
-from lenet_multi.curves import LINE_COLORS, PANELS, draw_overlaid, line_style, svg
+from lenet_multi.curves import LINE_COLORS, PANELS, draw_overlaid, line_style
 from lenet_multi.data import BatchIndices, Dataset
+from lenet_multi.drawing import svg
 from lenet_multi.ladder import RUNGS, Ground, Result, Rung, climb
 from lenet_multi.layout import channels_first_shape
 from lenet_multi.parity import as_json, cell
@@ -313,7 +314,8 @@ def _inline_panel(networks: Sequence[TrainedNetwork], panel: str) -> str:
     parts = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings: dict[Any, Any] = {**dict.fromkeys(parts, ink), "figure.facecolor": "none", "axes.facecolor": "none"}
     with rc_context(settings):
-        drawn = svg(draw_overlaid({net.name: net.points for net in networks}, [panel])).decode()
+        figure = draw_overlaid({net.name: net.points for net in networks}, [panel])
+        drawn = svg(figure, dict.fromkeys(("Creator", "Format", "Type"))).decode()  # without matplotlib's links
     element = drawn[drawn.index("<svg ") :].replace(ink, "currentColor")
     # In HTML the name spaces go without saying.
     for namespace in (' xmlns:xlink="http://www.w3.org/1999/xlink"', ' xmlns="http://www.w3.org/2000/svg"'):

@@ -35,7 +35,6 @@ class StagedRecorder(Recorder):
     def __init__(self, num_epochs: int, first_epoch: int = 0, *others: Any, **named: Any) -> None:
         super().__init__(first_epoch, *others, **named)
         self._num_epochs = num_epochs
-        self._began_at = first_epoch
 
     def start(self, num_epochs: int, num_examples: int) -> None:
         if self.startup_seconds is None:
@@ -44,8 +43,3 @@ class StagedRecorder(Recorder):
     def close(self, device: str) -> None:
         if self.epochs_done == self._num_epochs:
             super().close(device)
-
-    @property
-    def examples_per_sec(self) -> float:
-        examples = (self.epochs_done - self._began_at) * self._examples_per_epoch
-        return examples / self.timer.seconds if examples else 0.0

@@ -25,6 +25,7 @@ from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
     Parser,
     add_data_options,
+    add_device_option,
     add_network_options,
     architecture_from,
     positive_float,
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--batch-size", type=positive_int, metavar="N", help="examples per step (256; lenet-modern 128)")
     group.add_argument("--seed", type=seed_number, metavar="N", help="of initial weights and shuffling (0)")
-    group.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
+    add_device_option(group)
     group.add_argument("--weights", type=some_path, metavar="FILE", help="start from these parameters (.safetensors)")
     add_network_options(parser)
     group = parser.add_argument_group("output options")

@@ -1,15 +1,17 @@
 """What is computed faster is the same function of the same parameters, in every backend."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
 from conftest import random_split
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from test_backends import architectures
 
 from lenet_multi import PRESETS, referee
-from lenet_multi.architecture import ArchitectureError, lenet
+from lenet_multi.architecture import Architecture, ArchitectureError, Conv, Dense, Flatten, Pool, lenet
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.data import BatchIndices
 from lenet_multi.recorder import Recorder
@@ -25,8 +27,7 @@ def pooled(name, architecture):
     net = load_backend(name).LeNet(architecture, device="cpu")
     module = fast(name)
     if name == "torch":
-        cells = [cell.cell_contents for cell in module.faster(net).__closure__]
-        steps = next(cell for cell in cells if isinstance(cell, list))
+        (steps,) = module.faster(net).args
     elif name == "tensorflow":
         steps = module.faster(net).steps
     else:
@@ -45,7 +46,7 @@ def test_maxima_are_left_alone(name):
 
 
 @st.composite
-def architectures(draw):
+def lenets(draw):
     convolutions = draw(st.integers(1, 3))
     try:
         return lenet(
@@ -61,9 +62,23 @@ def architectures(draw):
         return PRESETS["lenet5"]
 
 
+def without_bends(architecture):
+    """Averages for maxima and tanh for relu: where these bend, a rounding error may turn a whole gradient."""
+    smooth = {"kind": {"max": "avg"}, "activation": {"relu": "tanh"}}
+    layers = []
+    for layer in architecture.layers:
+        found = {name: getattr(layer, name) for name in smooth if hasattr(layer, name)}
+        layers.append(replace(layer, **{name: smooth[name].get(value, value) for name, value in found.items()}))
+    return Architecture(architecture.input_shape, tuple(layers))
+
+
 @pytest.mark.parametrize("name", BACKENDS)
-@settings(max_examples=12, deadline=None, derandomize=True)
-@given(architecture=architectures(), batch_size=st.sampled_from([1, 3, 8]))
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(architecture=lenets() | architectures().map(without_bends), batch_size=st.sampled_from([1, 3, 8]))
+@example(
+    architecture=Architecture((1, 9, 9), (Conv(3, 3), Conv(4, 3), Pool("avg", 2, 2), Flatten(), Dense(10))),
+    batch_size=3,
+)
 def test_a_step_and_the_accuracy_are_the_referees(name, architecture, batch_size):
     """One step of the training loop, which goes the faster way, against the float64 referee."""
     backend = load_backend(name)

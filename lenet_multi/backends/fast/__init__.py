@@ -7,5 +7,5 @@ each place in the window, with the kernel shifted to that place. The average ove
 channels. Each number is the same sum as before, its terms in another order.
 
 `faster(net)` of each module here is the same function of the same parameters, those of `net`. What does not fit, and
-every other layer, is taken as it is; on a GPU it is `net` itself.
+every other layer, is taken as it is; on a GPU every layer is.
 """

@@ -36,7 +36,7 @@ def faster(net: keras.Model, images: np.ndarray | None = None, batch_size: int =
     """The same function as `net`, of the same variables; or a network that takes examples by their indices.
 
     Args:
-        net: a sequential network.
+        net: a network; one that is not sequential keeps its layers as they are.
         images: uint8 (N, C, H, W), kept on the network's device. Given, the network takes the indices of examples, and
             gathers and scales them there.
         batch_size: examples in a batch; `train_on_batch` goes through as many batches as it is given.
@@ -56,7 +56,7 @@ class FasterNet(keras.Model):
         # TensorFlow crashes on parts without an example.
         smallest = PARTS if images is None else len(images) % batch_size or min(batch_size, len(images))
         self.num_parts = PARTS if on_cpu and smallest >= PARTS else 1
-        self.steps = pool_convolutions(net.layers) if on_cpu else [net]
+        self.steps = pool_convolutions(net.layers) if on_cpu and isinstance(net, keras.Sequential) else [net]
         self.images = None
         if images is not None:
             with tf.device(device):

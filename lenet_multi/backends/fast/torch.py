@@ -21,10 +21,13 @@ def faster(net: nn.Module) -> Callable[..., Tensor]:
     rest = list(net)
     while rest:
         match rest:
-            case [nn.Conv2d(in_channels=in_channels) as conv, activation, nn.AvgPool2d() as pool, *after] if (
-                in_channels <= FEW_CHANNELS and isinstance(pool.kernel_size, int) and pool.kernel_size == pool.stride
-            ):
-                steps.append(PooledConvolution(conv, activation, pool.kernel_size))
+            case [
+                nn.Conv2d(in_channels=in_channels) as conv,
+                nn.Sigmoid() | nn.Tanh() | nn.ReLU() as activation,
+                nn.AvgPool2d(kernel_size=int(size), stride=stride),
+                *after,
+            ] if in_channels <= FEW_CHANNELS and size == stride:
+                steps.append(PooledConvolution(conv, activation, size))
                 rest = after
             case [nn.Conv2d() as conv, *after] if FEW_CHANNELS < conv.in_channels < MANY_CHANNELS:
                 steps.append(partial(convolution, conv))
@@ -32,12 +35,14 @@ def faster(net: nn.Module) -> Callable[..., Tensor]:
             case [layer, *rest]:
                 steps.append(layer)
 
-    def forward(x: Tensor) -> Tensor:
-        for step in steps:
-            x = step(x)
-        return x
+    return partial(through, steps)
 
-    return forward
+
+def through(steps: list[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
+    """What the last step gives, when each is given what the one before it gave."""
+    for step in steps:
+        x = step(x)
+    return x
 
 
 class PooledConvolution:
@@ -73,6 +78,7 @@ class MeanOfPlaces(torch.autograd.Function):
 
 
 def convolution(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The layer's output, in the way of `Convolution`."""
     return Convolution.apply(x, conv.weight, conv.bias, conv.padding)
 
 
