@@ -9,6 +9,7 @@ more than need be when left to TensorFlow: a bias's, and that of a mean over cha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
@@ -63,7 +64,8 @@ class FasterNet(keras.Model):
                 self.images = tf.constant(images.transpose(0, 2, 3, 1))
                 if isinstance(self.steps[0], PooledConvolution):
                     self.images = self.steps[0].blocks(self.images)
-        self.in_graph = tf.function(self.call, reduce_retracing=True)
+        # TensorFlow warns of a function that is traced often. Each network is another one: a partial tells it so.
+        self.in_graph = tf.function(partial(self.call), reduce_retracing=True)
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Train on several batches, one after the other; the metrics are means over all of them."""
