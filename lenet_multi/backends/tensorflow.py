@@ -26,6 +26,8 @@ with quiet_stderr():  # what TensorFlow says all the same when it starts; an err
     # Left alone, TensorFlow takes nearly all memory of every GPU as soon as it looks at them.
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    # float32 on a GPU too: by itself TensorFlow rounds the inputs of products there to 10 bits.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     one_thread_per_operation()
     tf.config.list_logical_devices()
 

@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.backends.fast.torch import faster
+from lenet_multi.backends.fast.cuda_graph import as_graph
+from lenet_multi.backends.fast.torch import SGD, faster
 from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.recorder import Recorder
+
+# float32 on a GPU too: by itself cuDNN rounds a convolution's inputs to 10 bits.
+torch.backends.cudnn.allow_tf32 = False
 
 FRAMEWORK = "PyTorch"
 VERSION = torch.__version__
@@ -63,8 +67,10 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn
         if isinstance(layer, Conv | Dense) and layer.activation:
             net.add_module(f"{name}_{layer.activation}", ACTIVATIONS[layer.activation]())
     net.apply(init_weights)
-    # The shapes stay (N, C, H, W); in memory the channels come last, which convolutions on a CPU are faster with.
-    return net.to(framework_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device == "cpu":
+        # The shapes stay (N, C, H, W); in memory the channels come last, which convolutions there are faster with.
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.to(framework_device(device))
 
 
 def device_of(net: nn.Module) -> str:
@@ -75,14 +81,12 @@ def device_of(net: nn.Module) -> str:
 
 def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Batches:
     """Gather batches by index and scale them to [0, 1]."""
-    images = torch.from_numpy(data.images).to(framework_device(device))
-    labels = torch.from_numpy(data.labels).to(framework_device(device))
+    to = framework_device(device)
+    images, labels = torch.from_numpy(data.images).to(to), torch.from_numpy(data.labels).long().to(to)
 
     def load(index: np.ndarray) -> tuple[Tensor, Tensor]:
-        i = torch.from_numpy(index).to(framework_device(device))
-        X = images[i].to(torch.float32, memory_format=torch.channels_last) / 255
-        y = labels[i].long()
-        return X, y
+        i = torch.from_numpy(index).to(to, non_blocking=True)  # the host need not wait for a GPU
+        return images.index_select(0, i) / 255, labels.index_select(0, i)
 
     return Batches(BatchIndices(len(data)) if indices is None else indices, load)
 
@@ -116,29 +120,39 @@ def train(
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
     forward = faster(net)
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr, fused=True)
+    optimizer = SGD(net.parameters(), lr=lr)
     loss = nn.CrossEntropyLoss()
     recorder = recorder or Recorder()
+    to = framework_device(device)
+    # The sums stay on the device; only a report reads them.
+    loss_sum, num_correct = torch.zeros((), device=to), torch.zeros((), dtype=torch.long, device=to)
+
+    def train_batch(X: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        y_hat = forward(X)
+        l = loss(y_hat, y)
+        l.backward()
+        optimizer.step()
+        with torch.no_grad():
+            loss_sum.add_(l * len(y))
+            num_correct.add_((y_hat.argmax(dim=1) == y).sum())
+
+    train_batch = as_graph(train_batch, to)
     recorder.start(num_epochs, len(train_data))
+    load = batches(train_data, device=device).load  # from here on the data is on the device
     test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
     for epoch in range(recorder.first_epoch, num_epochs):
         recorder.timer.start()
-        train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, [epoch]), device)
+        train_iter = Batches(BatchIndices(len(train_data), batch_size, seed, [epoch]), load)
         num_batches = len(train_iter)
         report_at = recorder.report_points(num_batches)
-        loss_sum, num_correct, num_examples = 0.0, 0, 0
+        num_examples = 0
+        loss_sum.zero_()
+        num_correct.zero_()
         net.train()
         for i, (X, y) in enumerate(train_iter):
-            optimizer.zero_grad()
-            y_hat = forward(X)
-            l = loss(y_hat, y)
-            l.backward()
-            optimizer.step()
-            # The sums stay on the device; only a report reads them.
-            with torch.no_grad():
-                loss_sum += l * len(y)
-                num_correct += (y_hat.argmax(dim=1) == y).sum()
-                num_examples += len(y)
+            train_batch(X, y)
+            num_examples += len(y)
             if i in report_at:
                 train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
                 recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)

@@ -15,17 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Images(Dataset):
-    """Each example as a PIL image, transformed."""
+    """Each example as a PIL image, transformed; the whole set is kept as tensors, as torchvision keeps it."""
 
     def __init__(self, split, transform):
-        self.images, self.labels = split.images[:, 0], split.labels
+        self.images, self.labels = torch.from_numpy(split.images[:, 0]), torch.from_numpy(split.labels)
         self.transform = transform
 
     def __len__(self):
         return len(self.labels)
 
     def __getitem__(self, i):
-        return self.transform(Image.fromarray(self.images[i], mode="L")), int(self.labels[i])
+        return self.transform(Image.fromarray(self.images[i].numpy(), mode="L")), int(self.labels[i])
 
 
 def to_tensor(image):
