@@ -53,7 +53,7 @@ def share_cores() -> None:
     By itself GNU's OpenMP has them wait busily, at the cost of what else wants the cores: one other busy program, and
     PyTorch and MXNet train many times slower.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "6000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def describe_machine(*packages: str) -> str:

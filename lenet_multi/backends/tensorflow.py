@@ -137,15 +137,14 @@ def train(
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
     with net.distribute_strategy.scope():  # the one that the network was built in
-        faster_net = faster(net, train_data.images, batch_size)
+        # Both take examples by their indices, and gather the images where they compute.
+        train_net, test_net = faster(net, train_data.images, batch_size), faster(net, test_data.images, batch_size)
         optimizer = keras.optimizers.SGD(learning_rate=lr)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA, Keras's default, is slower for this network on a CPU.
-        faster_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
-    # Both take examples by their indices, and gather the images where they compute.
-    faster_test_net = faster(net, test_data.images, batch_size)
+        train_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+        test_net.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
     labels, test_labels = train_data.labels.astype(np.int64), test_data.labels.astype(np.int64)
-    test_iter = [(index, test_labels[index]) for index in BatchIndices(len(test_data), batch_size)]
     num_batches = len(BatchIndices(len(train_data), batch_size))
     report_at = sorted(recorder.report_points(num_batches))
     for epoch in range(recorder.first_epoch, num_epochs):
@@ -155,13 +154,14 @@ def train(
         # TensorFlow goes through all batches up to a report without coming back to Python.
         stops = [(i + 1) * batch_size for i in report_at[:-1]]
         for i, index in zip(report_at, np.split(order, stops), strict=True):
-            means = faster_net.train_on_batch(index, labels[index], return_dict=True)
+            means = train_net.train_on_batch(index, labels[index], return_dict=True)
             loss_sum += means["loss"] * len(index)
             num_correct += means["accuracy"] * len(index)
             num_examples += len(index)
             recorder.add(epoch + (i + 1) / num_batches, loss_sum / num_examples, num_correct / num_examples)
         recorder.timer.stop()
-        recorder.end_epoch(epoch + 1, evaluate_accuracy(faster_test_net, test_iter, device))
+        means = test_net.test_on_batch(np.arange(len(test_data)), test_labels, return_dict=True)
+        recorder.end_epoch(epoch + 1, round(means["accuracy"] * len(test_data)) / len(test_data))
     recorder.close(device)
     return recorder
 

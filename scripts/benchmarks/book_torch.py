@@ -29,9 +29,12 @@ class Images(Dataset):
 
 
 def to_tensor(image):
-    """A PIL image as float32 (1, H, W) from 0 to 1."""
-    pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
-    return pixels[:, :, None].permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+    """What torchvision's transform of that name does with a PIL image of any mode: (C, H, W), bytes from 0 to 1."""
+    dtype = {"I": np.int32, "I;16": np.int16, "F": np.float32}.get(image.mode, np.uint8)
+    pixels = torch.from_numpy(np.array(image, dtype, copy=True))
+    pixels = pixels.view(image.size[1], image.size[0], len(image.getbands()))
+    pixels = pixels.permute((2, 0, 1)).contiguous()
+    return pixels.to(torch.get_default_dtype()).div(255) if isinstance(pixels, torch.ByteTensor) else pixels
 
 
 def accuracy(y_hat, y):

@@ -40,9 +40,9 @@ def faster(net: keras.Model, images: np.ndarray | None = None, batch_size: int =
         net: a network; one that is not sequential keeps its layers as they are.
         images: uint8 (N, C, H, W), kept on the network's device. Given, the network takes the indices of examples, and
             gathers and scales them there.
-        batch_size: examples in a batch; `train_on_batch` goes through as many batches as it is given.
+        batch_size: examples in a batch; `train_on_batch` and `test_on_batch` go through all that they are given.
     """
-    return net if isinstance(net, FasterNet) else FasterNet(net, images, batch_size)
+    return FasterNet(net, images, batch_size)
 
 
 class FasterNet(keras.Model):
@@ -69,17 +69,27 @@ class FasterNet(keras.Model):
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """Train on several batches, one after the other; the metrics are means over all of them."""
+        return self.batch_by_batch(super().train_step, data)
+
+    def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Evaluate on several batches; the metrics are means over all of them."""
+        return self.batch_by_batch(super().test_step, data)
+
+    def batch_by_batch(self, step: Callable, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Take a step of Keras's with each batch, and give the metrics.
+
+        As a loop of the graph: Keras's own way to several steps at once reads them from tf.data, whose threads and the
+        parts' take the cores from each other.
+        """
         X, y = data[:2]
         num_examples = tf.shape(X)[0]
 
-        def step(start: tf.Tensor) -> tuple[tf.Tensor]:
+        def with_batch(start: tf.Tensor) -> tuple[tf.Tensor]:
             stop = start + self.batch_size
-            super(FasterNet, self).train_step((X[start:stop], y[start:stop]))
+            step((X[start:stop], y[start:stop]))
             return (stop,)
 
-        # As a loop of the graph: Keras's own way to several steps at once reads them from tf.data, whose threads and
-        # the parts' take the cores from each other.
-        tf.while_loop(lambda start: start < num_examples, step, (0,), parallel_iterations=1)
+        tf.while_loop(lambda start: start < num_examples, with_batch, (0,), parallel_iterations=1)
         return self.get_metrics_result()
 
     def infer(self, X: tf.Tensor) -> tf.Tensor:
