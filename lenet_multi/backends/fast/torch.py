@@ -55,7 +55,7 @@ KNOWN = (nn.Conv2d, nn.Linear, nn.Flatten, nn.AvgPool2d, nn.MaxPool2d, *ACTIVATI
 def faster(net: nn.Module) -> Callable[..., Tensor]:
     """The same function as `net`, of the same parameters; `net` itself where that is as fast, or has other layers."""
     parameters = tuple(net.parameters())
-    if not isinstance(net, nn.Sequential) or not all(isinstance(module, KNOWN) for module in net):
+    if not isinstance(net, nn.Sequential) or not all(type(module) in KNOWN for module in net):
         return net
     if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in parameters):
         return net
