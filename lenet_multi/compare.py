@@ -378,8 +378,8 @@ def run_comparison(
     """Train what is not trained yet, examine it all, and leave the folder's files."""
     before = _stored_plan(out) if resume else None
     if before:
-        vary, options = vary or before.vary, before.options | options
-        options = {name: value for name, value in options.items() if name not in vary}
+        vary = vary or before.vary
+        options = {name: value for name, value in before.options.items() if name not in vary} | options
     names = before.backends if before and backends is None else parse_backends(backends, vary)
     doubly = next((name for name in vary if name in options), None)
     if doubly:

@@ -27,6 +27,7 @@ from lenet_multi.cli import (
     some_path,
 )
 from lenet_multi.data import DATASETS, BatchIndices, load_dataset, require_images_fit
+from lenet_multi.run import CHECKPOINT
 from lenet_multi.weights import architecture_of, load_weights
 
 
@@ -34,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.evaluate", description="Evaluate trained parameters on the test set.")
     parser.add_argument("--backend", default="torch", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
     parser.add_argument(
-        "--weights", type=some_path, required=True, metavar="FILE", help="the parameters (.safetensors)"
+        "--weights",
+        type=some_path,
+        required=True,
+        metavar="FILE",
+        help="the parameters (.safetensors), or the folder of a run",
     )
     add_data_options(parser, default=None)
     parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="examples at a time (256)")
@@ -47,8 +52,9 @@ def command(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     parse_device(args.device)
     backend_name = require_installed(args.backend)
-    parameters, metadata = load_weights(args.weights)
-    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
+    weights = args.weights / CHECKPOINT if args.weights.is_dir() else args.weights
+    parameters, metadata = load_weights(weights)
+    architecture = architecture_of(weights, parameters, metadata, architecture_from(args))
     dataset = load_dataset(trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)
     backend = load_backend(backend_name)

@@ -8,7 +8,7 @@ import platform
 import resource
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _IMPORTED = time.monotonic()
@@ -57,15 +57,24 @@ def share_cores() -> None:
 
 
 def describe_machine(*packages: str) -> str:
-    """The machine in words: processor, cores, memory, Python, and the versions of these packages."""
+    """The machine in words: processor, cores, memory, Python, and the versions of these packages, if they are there."""
     try:
         models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     except OSError:
         models = []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+    versions = [f"Python {platform.python_version()}"]
+    versions += [f"{name} {found}" for name in packages if (found := version_of(name))]
     processor = models[0].partition(": ")[2] if models else platform.processor() or platform.machine()
     return f"{processor} with {available_cores()} cores and {memory:.0f} GiB; {', '.join(versions)}"
+
+
+def version_of(package: str) -> str | None:
+    """The version of an imported or installed package; a package may be installed under another name (mxnet-cu112)."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return getattr(sys.modules.get(package), "__version__", None)
 
 
 def available_cores() -> int:

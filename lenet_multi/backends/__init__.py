@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
@@ -59,11 +58,9 @@ def load_backend(name: str) -> Backend:
     keep_freed_memory()
     share_cores()
     try:
-        backend = cast("Backend", import_module(f"lenet_multi.backends.{name}"))
+        return cast("Backend", import_module(f"lenet_multi.backends.{name}"))
     except (ImportError, OSError) as problem:
         raise UserError(
             f"{BACKENDS[name]} is installed but cannot be imported ({' '.join(str(problem).split())}): "
             f'reinstall it with pip install "lenet-multi[{name}]"'
         ) from problem
-    gc.freeze()  # what the framework brought stays: the collector need not look at it in every other step
-    return backend

@@ -139,7 +139,7 @@ def train(
             l.backward()
             # The loss is one number per example; the step divides the gradient of their sum.
             trainer.step(len(y))
-            # MXNet computes in the background; only a report waits for it.
+            # The sums stay with MXNet; only a report reads them.
             loss_sum += l.sum()
             num_correct += (y_hat.argmax(axis=1).astype("int32") == y).sum()
             num_examples += len(y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lenet_multi.backends.quiet import quiet_stderr
 from lenet_multi.data import BatchIndices, Split, epoch_order
 from lenet_multi.recorder import Recorder
 
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can sit on other frameworks too
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN's convolutions, which TensorFlow by itself takes only on processors with AVX-512.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -24,8 +26,9 @@ with quiet_stderr():  # what TensorFlow says all the same when it starts; an err
     from lenet_multi.backends.fast.tensorflow import faster, one_thread_per_operation
 
     # Left alone, TensorFlow takes nearly all memory of every GPU as soon as it looks at them.
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    with suppress(RuntimeError):  # TensorFlow is at work already, as somebody else has set it
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
     # float32 on a GPU too: by itself TensorFlow rounds the inputs of products there to 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     one_thread_per_operation()

@@ -10,16 +10,17 @@ import time
 
 import numpy as np
 
+from lenet_multi import PRESETS
+from lenet_multi.backends import load_backend
+from lenet_multi.data import BatchIndices, load_dataset
+from lenet_multi.process import seconds_since_process_start
+
 parser = argparse.ArgumentParser()
 parser.add_argument("backend")
 parser.add_argument("--matmul", action="store_true", help="the rate of a float32 matrix product, in place of the parts")
 args = parser.parse_args()
+own = seconds_since_process_start()
 began = time.perf_counter()
-
-from lenet_multi import PRESETS  # noqa: E402
-from lenet_multi.backends import load_backend  # noqa: E402
-from lenet_multi.data import BatchIndices, load_dataset  # noqa: E402
-
 backend = load_backend(args.backend)
 imported = time.perf_counter()
 
@@ -85,7 +86,7 @@ else:
         json.dumps(
             {
                 "import_seconds": imported - began,
-                "ready_seconds": ready - imported,
+                "ready_seconds": own + ready - imported,
                 "data_seconds": loaded - imported,
                 "evaluation_per_sec": len(dataset.test) / seconds(evaluate, 5),
                 "load_ms": seconds(load, 2) / len(BatchIndices(len(dataset.train), 256)) * 1000,

@@ -26,7 +26,7 @@ def as_graph(step: Step, device: torch.device) -> Step:
             forgetting gradients, is done only while it is recorded.
         device: where all of that happens.
     """
-    return GraphedStep(step, torch.cuda) if device.type == "cuda" else step
+    return GraphedStep(step, device, torch.cuda) if device.type == "cuda" else step
 
 
 class GraphedStep:
@@ -35,12 +35,17 @@ class GraphedStep:
     The first calls are made as they are: each of them trains, none is made twice.
     """
 
-    def __init__(self, step: Step, cuda: Any) -> None:
-        self.step, self.cuda = step, cuda
+    def __init__(self, step: Step, device: torch.device, cuda: Any) -> None:
+        self.step, self.device, self.cuda = step, device, cuda
         self.calls: Counter[tuple[torch.Size, ...]] = Counter()
         self.recordings: dict[tuple[torch.Size, ...], tuple[Any, list[Tensor]]] = {}
 
     def __call__(self, *arguments: Tensor) -> None:
+        with self.cuda.device(self.device):  # a recording holds what is done on the current device
+            self.call_or_replay(arguments)
+
+    def call_or_replay(self, arguments: tuple[Tensor, ...]) -> None:
+        """What is done with a batch: for its shape the step itself, or the recording."""
         shapes = tuple(argument.shape for argument in arguments)
         self.calls[shapes] += 1
         if self.calls[shapes] <= WARM_UP:

@@ -11,17 +11,18 @@ FEW_CHANNELS = 4  # input channels; with more, a strided convolution gains nothi
 
 
 def faster(net: nn.HybridSequential) -> nn.HybridBlock:
-    """The same function as `net`, of the same parameters; `net` itself where that is as fast."""
-    if next(iter(net.collect_params().values())).list_ctx()[0].device_type != "cpu":
+    """The same function as `net`, of the same parameters; `net` itself where that is as fast, or has none yet."""
+    parameters = net.collect_params().values()
+    if type(net) is not nn.HybridSequential or any(parameter._data is None for parameter in parameters):
+        return net
+    if any(parameter.list_ctx()[0].device_type != "cpu" for parameter in parameters):
         return net
     fast_net = nn.HybridSequential()
     rest = list(net)
     while rest:
         match rest:
             case [nn.Conv2D() as conv, nn.AvgPool2D() as pool, *after] if (
-                conv.weight.shape[1] <= FEW_CHANNELS
-                and conv.act is not None
-                and pool._kwargs["kernel"] == pool._kwargs["stride"]
+                conv.weight.shape[1] <= FEW_CHANNELS and conv.act is not None and is_plain(conv, pool)
             ):
                 fast_net.add(PooledConvolution(conv, pool._kwargs["kernel"][0]))
                 rest = after
@@ -29,6 +30,20 @@ def faster(net: nn.HybridSequential) -> nn.HybridBlock:
                 fast_net.add(layer)
     fast_net.hybridize(static_alloc=True, static_shape=True)
     return fast_net
+
+
+def is_plain(conv: nn.Conv2D, pool: nn.AvgPool2D) -> bool:
+    """Whether the two are as the description's layers are: nothing but sizes, channels and a convolution's padding."""
+    given, pooling = conv._kwargs, pool._kwargs
+    plain = {"stride": (1, 1), "dilate": (1, 1), "num_group": 1, "no_bias": False}
+    window = pooling["kernel"]
+    return (
+        all(given[name] == value for name, value in plain.items())
+        and len(set(given["kernel"])) == len(set(given["pad"])) == len(set(window)) == 1
+        and window == pooling["stride"]
+        and pooling["pad"] == (0, 0)
+        and pooling["pooling_convention"] == "valid"
+    )
 
 
 class PooledConvolution(nn.HybridBlock):

@@ -61,7 +61,8 @@ class FasterNet(keras.Model):
         self.images = None
         if images is not None:
             with tf.device(device):
-                self.images = tf.constant(images.transpose(0, 2, 3, 1))
+                # A GPU cannot gather bytes; as float16, 0 to 255 are themselves.
+                self.images = tf.constant(images.transpose(0, 2, 3, 1), tf.uint8 if on_cpu else tf.float16)
                 if isinstance(self.steps[0], PooledConvolution):
                     self.images = self.steps[0].blocks(self.images)
         # TensorFlow warns of a function that is traced often. Each network is another one: a partial tells it so.
@@ -119,20 +120,33 @@ def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvo
     rest = net_layers
     while rest:
         match rest:
-            case [layers.ZeroPadding2D() as zeros, layers.Conv2D() as conv, layers.AveragePooling2D() as pool, *after]:
+            case [
+                layers.ZeroPadding2D() as zeros,
+                layers.Conv2D(padding="valid") as conv,
+                layers.AveragePooling2D() as pool,
+                *after,
+            ] if len({*zeros.padding[0], *zeros.padding[1]}) == 1:
                 padding = zeros.padding[0][0]
             case [layers.Conv2D() as conv, layers.AveragePooling2D() as pool, *after]:
                 padding = conv.kernel_size[0] // 2 if conv.padding == "same" else 0
             case [layer, *rest]:
                 steps.append(layer)
                 continue
-        if pool.pool_size == pool.strides == (2, 2) and max(conv.kernel.shape[2:]) <= MAX_CHANNELS:
+        if is_plain(conv, pool) and max(conv.kernel.shape[2:]) <= MAX_CHANNELS:
             steps.append(PooledConvolution(conv, padding, steps[-1] if steps else None))
             rest = after
         else:
             layer, *rest = rest
             steps.append(layer)
     return steps
+
+
+def is_plain(conv: layers.Conv2D, pool: layers.AveragePooling2D) -> bool:
+    """Whether the two are as the description's layers are: a square window, and pooling over 2 x 2 pixels."""
+    settings = (conv.strides, conv.dilation_rate, conv.groups, conv.use_bias)
+    square = len(set(conv.kernel_size)) == 1 and (conv.padding == "valid" or conv.kernel_size[0] % 2 == 1)
+    pooling = pool.pool_size == pool.strides == (2, 2) and pool.padding == "valid"
+    return settings == ((1, 1), (1, 1), 1, True) and square and pooling
 
 
 class PooledConvolution:

@@ -55,11 +55,15 @@ KNOWN = (nn.Conv2d, nn.Linear, nn.Flatten, nn.AvgPool2d, nn.MaxPool2d, *ACTIVATI
 def faster(net: nn.Module) -> Callable[..., Tensor]:
     """The same function as `net`, of the same parameters; `net` itself where that is as fast, or has other layers."""
     parameters = tuple(net.parameters())
-    if not isinstance(net, nn.Sequential) or not all(type(module) in KNOWN for module in net):
+    if type(net) is not nn.Sequential or not all(type(module) in KNOWN for module in net):
         return net
     if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in parameters):
         return net
+    if any(m._forward_hooks or m._forward_pre_hooks or getattr(m, "inplace", False) for m in net.modules()):
+        return net
     layers = list(layers_of(list(net)))
+    if not any(isinstance(layer, StridedConvolution | ActivatedPool) for layer in layers):
+        return net
 
     def forward(x: Tensor) -> Tensor:
         return net(x) if x.requires_grad else Layers.apply(layers, x, *parameters)
