@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
@@ -58,9 +60,15 @@ def load_backend(name: str) -> Backend:
     keep_freed_memory()
     share_cores()
     try:
-        return cast("Backend", import_module(f"lenet_multi.backends.{name}"))
+        is_new = f"lenet_multi.backends.{name}" not in sys.modules
+        backend = cast("Backend", import_module(f"lenet_multi.backends.{name}"))
     except (ImportError, OSError) as problem:
         raise UserError(
             f"{BACKENDS[name]} is installed but cannot be imported ({' '.join(str(problem).split())}): "
             f'reinstall it with pip install "lenet-multi[{name}]"'
         ) from problem
+    if is_new:
+        # What the framework brought stays: let the garbage collector not look it through in every other training step.
+        gc.collect()
+        gc.freeze()
+    return backend
