@@ -103,6 +103,61 @@ def test_a_step_and_the_accuracy_are_the_referees(name, architecture, batch_size
     assert recorder.points[-1].test_acc == backend.evaluate_accuracy(net, backend.batches(data, indices))
 
 
+def step_of(net):
+    import torch
+
+    return fast("torch").faster_step(net, 0.5, torch.zeros(()), torch.zeros((), dtype=torch.long))
+
+
+def test_the_loop_that_is_read_trains_as_the_step_that_is_run(small_data, monkeypatch):
+    backend = load_backend("torch")
+    runs = []
+    for step in (fast("torch").faster_step, lambda *arguments: None):
+        monkeypatch.setattr("lenet_multi.backends.torch.faster_step", step)
+        net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+        recorder = backend.train(net, small_data.train, small_data.test, 2, batch_size=30, recorder=Recorder())
+        runs.append((recorder.points, backend.get_parameters(net)))
+    (points, parameters), (expected_points, expected) = runs
+    for found, point in zip(points, expected_points, strict=True):
+        assert found.train_loss == pytest.approx(point.train_loss, rel=1e-5)
+        assert (found.train_acc, found.test_acc) == (point.train_acc, point.test_acc)
+    for name, value in expected.items():
+        np.testing.assert_allclose(parameters[name], value, atol=1e-5, err_msg=name)
+
+
+def test_a_layer_that_stands_twice_gets_both_gradients():
+    import torch
+
+    backend = load_backend("torch")
+    net = backend.LeNet(lenet(conv_channels=(2,), dense_units=(10,)), device="cpu")
+    last = list(net)[-1]
+    net.append(torch.nn.Sigmoid()).append(last)
+    X, y = torch.rand(4, 1, 28, 28), torch.arange(4)
+    gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(net(X), y), list(net.parameters()))
+    expected = [p.detach() - 0.5 * g for p, g in zip(net.parameters(), gradients, strict=True)]
+    step_of(net)(X, y)
+    for found, value in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(found.detach(), value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net[0].register_forward_hook(print),
+        lambda net: net[0].register_full_backward_hook(print),
+        lambda net: net[0].weight.register_hook(print),
+        lambda net: net[0].weight.requires_grad_(False),
+        lambda net: net.double(),
+    ],
+    ids=["a hook", "a backward hook", "a gradient's hook", "a frozen parameter", "other numbers"],
+)
+def test_what_autograd_alone_can_do_is_left_to_it(change):
+    net = load_backend("torch").LeNet(PRESETS["lenet5"], device="cpu")
+    assert step_of(net) is not None
+    change(net)
+    assert step_of(net) is None
+
+
 class Recorded:
     """What `torch.cuda` has for graphs, played on the CPU: a recording leaves no trace, a replay is the step again."""
 

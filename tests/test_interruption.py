@@ -89,7 +89,7 @@ def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(name, s
 # Patches that make a process kill itself at one moment of its run.
 MOMENTS = {
     "the first checkpoint is there": "kill_after(lenet_multi.train, 'begin', 1)",
-    "a batch is being trained": "kill_before(lenet_multi.backends.fast.torch.SGD, 'step', 100)",
+    "a batch is being trained": "kill_before(lenet_multi.backends.fast.torch.Layers, 'backward', 100)",
     "a checkpoint is about to take its place": "kill_before(pathlib.Path, 'replace', 3)",
     "a checkpoint has just taken its place": "kill_after(pathlib.Path, 'replace', 3)",
     "the outputs are being written": "kill_before(lenet_multi.run, 'png', 1)",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.backends.fast.cuda_graph import as_graph
-from lenet_multi.backends.fast.torch import SGD, faster
+from lenet_multi.backends.fast.torch import SGD, faster, faster_step
 from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.recorder import Recorder
 
@@ -119,7 +119,6 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
-    forward = faster(net)
     optimizer = SGD(net.parameters(), lr=lr)
     loss = nn.CrossEntropyLoss()
     recorder = recorder or Recorder()
@@ -129,7 +128,7 @@ def train(
 
     def train_batch(X: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()
-        y_hat = forward(X)
+        y_hat = net(X)
         l = loss(y_hat, y)
         l.backward()
         optimizer.step()
@@ -137,7 +136,7 @@ def train(
             loss_sum.add_(l * len(y))
             num_correct.add_((y_hat.argmax(dim=1) == y).sum())
 
-    train_batch = as_graph(train_batch, to)
+    step = faster_step(net, lr, loss_sum, num_correct) or as_graph(train_batch, to)
     recorder.start(num_epochs, len(train_data))
     load = batches(train_data, device=device).load  # from here on the data is on the device
     test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
@@ -151,7 +150,7 @@ def train(
         num_correct.zero_()
         net.train()
         for i, (X, y) in enumerate(train_iter):
-            train_batch(X, y)
+            step(X, y)
             num_examples += len(y)
             if i in report_at:
                 train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
