@@ -1,6 +1,6 @@
 """Look inside a trained network: the feature maps of its convolutions, for images of your choice.
 
-    python -m lenet_multi.activations --weights runs/first/model.safetensors --classes pullover,coat --out maps.png
+    python -m lenet_multi.activations --weights runs/first --classes pullover,coat --out maps.png
     python -m lenet_multi.activations --weights runs/first --examples 3,17 --against tensorflow --out difference.svg
 
 A row for each image: the image, then every map with its layer and channel. With `--against`, the maps of two frameworks
@@ -31,6 +31,7 @@ from lenet_multi.cli import (
     positive_int,
     run_command,
     some_path,
+    weights_path,
 )
 from lenet_multi.data import Dataset, load_dataset, require_images_fit
 from lenet_multi.drawing import (
@@ -49,7 +50,6 @@ from lenet_multi.errors import UserError
 from lenet_multi.evaluate import trained_on
 from lenet_multi.files import write_whole
 from lenet_multi.layout import canonical_output
-from lenet_multi.run import CHECKPOINT
 from lenet_multi.weights import architecture_of, load_weights, require_fit
 
 if TYPE_CHECKING:
@@ -321,8 +321,10 @@ def class_label(name: str, class_names: Sequence[str]) -> int:
             return plain.index(wanted)
     if name.strip().isdecimal() and int(name) < len(class_names):
         return int(name)
-    known = ", ".join(class_names)
-    raise UserError(f"class '{name}', expected one of {known}, or its number from 0 to {len(class_names) - 1}")
+    numbers = f"its number from 0 to {len(class_names) - 1}"
+    named = any(not known.isdecimal() for known in class_names)
+    expected = f"one of {', '.join(class_names)}, or {numbers}" if named else numbers
+    raise UserError(f"class '{name}', expected {expected}: take one of these")
 
 
 def chosen_examples(
@@ -395,7 +397,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="torch", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
     parser.add_argument("--against", metavar="NAME", help="draw this backend's maps too, and the difference")
     parser.add_argument(
-        "--weights", type=some_path, metavar="FILE", help="the parameters (.safetensors), or the folder of a run"
+        "--weights", type=weights_path, metavar="FILE", help="the parameters (.safetensors), or the folder of a run"
     )
     parser.add_argument(
         "--classes", type=_names, default=(), metavar="NAME,NAME", help="draw examples of these classes"
@@ -423,14 +425,13 @@ def command(argv: Sequence[str] | None = None) -> None:
     if args.weights is None:
         raise UserError(
             "--weights is missing, expected a trained network's parameters: train one with "
-            "python -m lenet_multi.train --out runs/first, then give --weights runs/first/model.safetensors"
+            "python -m lenet_multi.train --out runs/first, then give --weights runs/first"
         )
     names = [require_installed(name) for name in (args.backend, args.against) if name is not None]
     if len(set(names)) < len(names):
         raise UserError(f"--against {args.against} is --backend too, expected another: leave --against out")
-    weights = args.weights / CHECKPOINT if args.weights.is_dir() else args.weights
-    parameters, metadata = load_weights(weights)
-    architecture = architecture_of(weights, parameters, metadata, architecture_from(args))
+    parameters, metadata = load_weights(args.weights)
+    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
     layers = chosen_layers(architecture, args.layers)
     dataset = load_dataset(trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 from lenet_multi.architecture import ACTIVATIONS, POOLINGS, PRESET_SETTINGS, Architecture, lenet
 from lenet_multi.errors import UserError
+from lenet_multi.weights import CHECKPOINT
 
 USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
 
@@ -22,7 +24,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{' '.join(message.split())}: see {self.prog} --help")
+        given = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        near = difflib.get_close_matches(given, self._option_string_actions, n=1, cutoff=0.8)
+        hint = f" (is {near[0]} meant?)" if near and message.startswith("unrecognized arguments") else ""
+        raise UserError(f"{' '.join(message.split())}{hint}: see {self.prog} --help")
 
 
 def run_command(command: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
@@ -90,6 +95,12 @@ def some_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'', expected the path of a file or folder")
     return Path(text)
+
+
+def weights_path(text: str) -> Path:
+    """An argument that must name a file with parameters, or the folder of a run for the file in it."""
+    path = some_path(text)
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

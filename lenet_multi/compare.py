@@ -40,8 +40,16 @@ from lenet_multi.drawing import svg
 from lenet_multi.errors import UserError
 from lenet_multi.files import CreatedFolder, uninterrupted, write_whole
 from lenet_multi.process import describe_machine
-from lenet_multi.run import CHECKPOINT, Run, Settings, data_digest, load_checkpoint, summary, write_outputs
-from lenet_multi.weights import architecture_of, load_weights
+from lenet_multi.run import (
+    Run,
+    Settings,
+    data_digest,
+    load_checkpoint,
+    require_free,
+    summary,
+    write_outputs,
+)
+from lenet_multi.weights import CHECKPOINT, architecture_of, load_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,6 +177,8 @@ def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         name, equals, values = text.partition("=")
         name = name.lstrip("-").replace("_", "-")
+        if name in ("backend", "backends"):
+            raise UserError(f"--vary '{text}', expected an option of train: for several frameworks, give --backends")
         if name not in names or not equals:
             raise UserError(f"--vary '{text}', expected NAME=A,B with one of the names {', '.join(names)}")
         if name in vary:
@@ -301,9 +311,11 @@ class Comparison:
         lines += [f"note: {note}" for note in self.notes]
         lines += ["", self.machine]
         if self.findings.ladders:
-            rungs = sum(len(results) for results in self.findings.ladders.values())
+            checked = list(self.findings.ladders.values())
+            networks = f"each of {len(checked)} networks" if len(checked) > 1 else "1 network"
             lines += [f"differs: {sentence}" for sentence in self.findings.differences] or [
-                f"parity with these weights: all {rungs} rungs pass"
+                f"the same weights give the same numbers in every framework: "
+                f"{len(checked[0])} checks on {networks} pass"
             ]
         return "\n".join(lines)
 
@@ -388,6 +400,10 @@ def run_comparison(
         raise UserError(
             f"--out '{out}' holds runs already, expected a folder without: choose another, or go on with --resume"
         )
+    if not resume and (out / COMPARISON).exists():
+        _stored_plan(out)  # a comparison that trained nothing may make room
+    elif not resume:
+        require_free(out, (REPORT, CURVES_PNG, CURVES_SVG))
 
     # What every run would refuse is refused before the first begins.
     plan = Plan(names, vary, options)
@@ -471,7 +487,9 @@ def _stored_plan(out: Path) -> Plan | None:
 
 def _parsed(plan: Plan, case: Case, out: Path) -> argparse.Namespace:
     """The arguments of a run as `train` reads them, which refuses wrong ones."""
-    args = train.parser().parse_args(plan.arguments(case, out, going_on=False))
+    reader = train.parser()
+    reader.prog = "python -m lenet_multi.compare"
+    args = reader.parse_args(plan.arguments(case, out, going_on=False))
     parse_device(args.device)
     return args
 
@@ -506,10 +524,11 @@ def _run_of(case: Case, args: argparse.Namespace, out: Path, dataset: Dataset, d
             asked[setting.name.replace("_", "-")] = (given, max(given, was) if setting.name == "epochs" else was)
     for name, (given, was) in asked.items():
         if given != was:
-            told = f" ({was}, not {given})" if isinstance(was, str | int | float) else ""
+            told = f"{name} {given}" if isinstance(given, str | int | float) else f"another {name}"
+            expected = f"{was} as" if isinstance(was, str | int | float) else "that"
+            least = "at least " if name == "epochs" else ""
             raise UserError(
-                f"the run in '{folder}' has another {name} than is asked for{told}, expected the same: "
-                "leave the option out, or choose another --out"
+                f"{told}, expected {least}{expected} in the run in '{folder}': leave it out, or choose another --out"
             )
     return run
 

@@ -72,7 +72,7 @@ def require_picture_path(path: Path) -> None:
         UserError: when the name does not end in .png or .svg, its folder is not there, or it is a folder itself.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"--out '{path}', expected a name that ends in .png or .svg")
+        raise UserError(f"--out '{path}', expected a name that ends in .png or .svg: choose another")
     if path.is_dir():
         raise UserError(f"--out '{path}' is a folder, expected the name of a file: choose another")
     if not path.parent.is_dir():

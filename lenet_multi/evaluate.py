@@ -24,10 +24,9 @@ from lenet_multi.cli import (
     positive_int,
     run_command,
     say,
-    some_path,
+    weights_path,
 )
 from lenet_multi.data import DATASETS, BatchIndices, load_dataset, require_images_fit
-from lenet_multi.run import CHECKPOINT
 from lenet_multi.weights import architecture_of, load_weights
 
 
@@ -36,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="torch", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
     parser.add_argument(
         "--weights",
-        type=some_path,
+        type=weights_path,
         required=True,
         metavar="FILE",
         help="the parameters (.safetensors), or the folder of a run",
@@ -52,9 +51,8 @@ def command(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     parse_device(args.device)
     backend_name = require_installed(args.backend)
-    weights = args.weights / CHECKPOINT if args.weights.is_dir() else args.weights
-    parameters, metadata = load_weights(weights)
-    architecture = architecture_of(weights, parameters, metadata, architecture_from(args))
+    parameters, metadata = load_weights(args.weights)
+    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
     dataset = load_dataset(trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)
     backend = load_backend(backend_name)

@@ -85,7 +85,14 @@ class Recorder:
         self._bar: tqdm | None = None
 
     def start(self, num_epochs: int, num_examples: int) -> None:
-        """Note that the first epoch begins now; `num_examples` is the size of the training data."""
+        """Note that the first epoch begins now; `num_examples` is the size of the training data.
+
+        Raises:
+            UserError: when there is no epoch left to train.
+        """
+        if num_epochs <= self.first_epoch:
+            done = f"more than the {self.first_epoch} that are done" if self.first_epoch else "1 or more"
+            raise UserError(f"num_epochs {num_epochs}, expected {done}: give a larger one")
         if self._show is None:
             from lenet_multi.curves import animation
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
 from lenet_multi.files import part_of, uninterrupted, write_whole
 from lenet_multi.recorder import Point
-from lenet_multi.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
+from lenet_multi.weights import CHECKPOINT, Parameters, WeightsError, load_weights, require_fit, save_weights
 
-CHECKPOINT, SUMMARY, HISTORY, CURVES = "model.safetensors", "summary.json", "history.csv", "curves.png"
+SUMMARY, HISTORY, CURVES = "summary.json", "history.csv", "curves.png"
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,17 @@ def _write_outputs(folder: Path, run: Run) -> None:
     write_whole(folder / HISTORY, table.getvalue().encode())
     write_whole(folder / CURVES, png(draw_curves(run.points, run.epochs_done, title)))
     write_whole(folder / SUMMARY, (json.dumps(summary(run), indent=2) + "\n").encode())
+
+
+def require_free(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which a file would be written over.
+
+    Raises:
+        UserError: when one of these names is taken.
+    """
+    taken = next((name for name in names if (folder / name).exists()), None)
+    if taken:
+        raise UserError(f"--out '{folder}' holds {taken} already, expected a folder without: choose another")
 
 
 def remove_outputs(folder: Path) -> None:

@@ -10,6 +10,7 @@ Standard output ends with the two lines of the chapter: loss and accuracies, the
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_multi.architecture import PRESET_TRAINING, PRESETS
+from lenet_multi.architecture import NUM_CLASSES, PRESET_TRAINING, PRESETS
 from lenet_multi.backends import load_backend, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.cli import (
@@ -34,6 +35,7 @@ from lenet_multi.cli import (
     say,
     seed_number,
     some_path,
+    weights_path,
 )
 from lenet_multi.data import Dataset, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
@@ -41,21 +43,26 @@ from lenet_multi.files import CreatedFolder
 from lenet_multi.process import peak_rss_mb
 from lenet_multi.recorder import DivergenceError, Recorder, closing_lines
 from lenet_multi.run import (
-    CHECKPOINT,
+    CURVES,
+    HISTORY,
+    SUMMARY,
     Leg,
     Run,
     Settings,
     data_digest,
     load_checkpoint,
     remove_outputs,
+    require_free,
     save_checkpoint,
     write_outputs,
 )
 from lenet_multi.stages import StagedRecorder, stages
-from lenet_multi.weights import Parameters, architecture_of, load_weights
+from lenet_multi.weights import CHECKPOINT, Parameters, architecture_of, load_weights
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
+
+GUESSING = math.log(NUM_CLASSES)  # the cross-entropy of a network that gives every class the same probability
 
 # The chapter's recipe. On the command line these are None until given, for a run that goes on brings its own.
 DEFAULTS: dict[str, Any] = {
@@ -85,7 +92,12 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--batch-size", type=positive_int, metavar="N", help="examples per step (256; lenet-modern 128)")
     group.add_argument("--seed", type=seed_number, metavar="N", help="of initial weights and shuffling (0)")
     add_device_option(group)
-    group.add_argument("--weights", type=some_path, metavar="FILE", help="start from these parameters (.safetensors)")
+    group.add_argument(
+        "--weights",
+        type=weights_path,
+        metavar="FILE",
+        help="start from the parameters in this file or folder of a run",
+    )
     add_network_options(parser)
     group = parser.add_argument_group("output options")
     group.add_argument(
@@ -123,6 +135,8 @@ def start(args: argparse.Namespace) -> None:
             f"--out '{args.out}' holds a run already, expected a folder without {CHECKPOINT}: "
             "choose another, or go on with --resume"
         )
+    if args.out:
+        require_free(args.out, (SUMMARY, HISTORY, CURVES))
     architecture, parameters, preset = architecture_from(args), None, args.architecture
     if args.weights:
         parameters, metadata = load_weights(args.weights)
@@ -229,6 +243,9 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
         raise DivergenceError(f"{problem}; {kept(out)}" if out else str(problem)) from None
     if out:
         write_outputs(out)
+    loss = recorder.points[-1].train_loss
+    if loss > 2 * GUESSING:
+        say(f"note: a loss of {loss:.3f} is far above {GUESSING:.3f}, that of guessing: a smaller --lr may help")
     if dataset.name == "synthetic":
         say("note: these figures are on `synthetic`, garments drawn by code, and NOT on Fashion-MNIST")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lenet_multi.architecture import PRESETS, Architecture
+from lenet_multi.architecture import PRESETS, Architecture, Layer
 from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
 
 Parameters = dict[str, np.ndarray]
+CHECKPOINT = "model.safetensors"  # in a run's folder
 
 
 class WeightsError(UserError):
@@ -44,15 +46,18 @@ def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
             parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             text = file.metadata() or {}
     except FileNotFoundError as problem:
-        raise WeightsError(f"weights file '{path}' is not there, expected a safetensors file") from problem
+        raise WeightsError(
+            f"weights file '{path}' is not there, expected a safetensors file: correct the path"
+        ) from problem
     except OSError as problem:
         raise WeightsError(
-            f"weights file '{path}' cannot be read ({problem.strerror or problem}), expected a safetensors file"
+            f"weights file '{path}' cannot be read ({problem.strerror or problem}), expected a safetensors file: "
+            "change its rights or choose another"
         ) from problem
     except (safetensors.SafetensorError, TypeError, KeyError, AttributeError) as problem:
         reason = " ".join(str(problem).split())
         raise WeightsError(
-            f"weights file '{path}' is not safetensors or is cut short ({reason}): get it anew"
+            f"weights file '{path}' is not safetensors or is cut short ({reason}): take a whole copy, or train anew"
         ) from problem
     try:
         metadata = {key: json.loads(text[key]) for key in ("architecture", "run") if key in text}
@@ -73,12 +78,21 @@ def architecture_of(
     require_fit(parameters, given or own or PRESETS["lenet5"], path)
     if given and own and given != own:
         pairs = zip(own.named_layers.items(), given.layers, strict=False)
-        told = next((f"{name} is {was}, not {now}" for (name, was), now in pairs if was != now), "more or fewer layers")
+        differing = ((name, was, now) for (name, was), now in pairs if was != now)
+        told = next((_difference(*layers) for layers in differing), "more or fewer layers")
         raise WeightsError(
             f"weights file '{path}' is for another network than the options describe ({told}): "
             "leave the network options out"
         )
     return own or given or PRESETS["lenet5"]
+
+
+def _difference(name: str, was: Layer, now: Layer) -> str:
+    """How a layer differs from the one that was asked for: `pool1 has kind avg, not max`."""
+    if type(was) is not type(now):
+        return f"{name} is a {type(was).__name__.lower()} layer, not a {type(now).__name__.lower()} layer"
+    pairs = ((field.name, getattr(was, field.name), getattr(now, field.name)) for field in fields(was))
+    return f"{name} has " + ", ".join(f"{what} {old}, not {new}" for what, old, new in pairs if old != new)
 
 
 def require_fit(parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path) -> None:

@@ -95,6 +95,14 @@ def test_parameters_survive_the_trip_through_a_backend_unchanged(backend, archit
         assert returned[name].dtype == np.float32
 
 
+def test_no_epoch_to_train_is_refused(backend, small_data):
+    net = backend.LeNet(LENET5, device="cpu")
+    with pytest.raises(UserError, match="num_epochs 0, expected 1 or more: give a larger one"):
+        backend.train(net, small_data.train, small_data.test, num_epochs=0)
+    with pytest.raises(UserError, match="num_epochs 2, expected more than the 2 that are done"):
+        backend.train(net, small_data.train, small_data.test, num_epochs=2, recorder=Recorder(first_epoch=2))
+
+
 def test_parameters_handed_out_are_a_copy(backend):
     net = backend.LeNet(LENET5, device="cpu")
     backend.get_parameters(net)["conv1.weight"][:] = 0

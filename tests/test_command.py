@@ -125,6 +125,15 @@ def test_going_on_with_a_finished_run_repeats_its_closing_lines(quick, tmp_path,
     assert (out / "summary.json").exists()
 
 
+def test_a_loss_far_above_that_of_guessing_is_noted(small_folder, capsys):
+    data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
+    assert train.main([*data, "--lr", "100"]) == 0
+    assert re.fullmatch(
+        r"note: a loss of \d+\.\d{3} is far above 2\.303, that of guessing: a smaller --lr may help\n",
+        capsys.readouterr().err,
+    )
+
+
 def test_weights_given_are_where_training_starts(quick, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert train.main([*quick, "--epochs", "1", "--out", str(first)]) == 0
@@ -138,7 +147,7 @@ def test_weights_bring_their_own_architecture_when_no_network_option_is_given(sm
     out, again = tmp_path / "run", tmp_path / "again"
     data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
     assert train.main([*data, "--conv-channels", "4", "--dense-units", "20", "--out", str(out)]) == 0
-    weights = ["--weights", str(out / "model.safetensors")]
+    weights = ["--weights", str(out)]
     assert train.main([*data, *weights, "--out", str(again)]) == 0
     assert load_checkpoint(again)[0].architecture == lenet(conv_channels=(4,), dense_units=(20,))
     assert evaluate.main(weights) == 0
@@ -247,6 +256,7 @@ def refused(main, arguments, capsys) -> str:
         (["--epo", "3"], "unrecognized arguments: --epo"),
         (["--lr", "fast"], "--lr: 'fast', expected a number above 0"),
         (["--seed", "-1"], "--seed: '-1', expected a whole number from 0"),
+        (["--epoch", "2"], "unrecognized arguments: --epoch 2 (is --epochs meant?)"),
         (["--device", "gpu:99"], "device 'gpu:99', expected one that PyTorch sees here"),
         (["--device", "toaster"], "device 'toaster', expected auto, cpu, gpu"),
         (["--dataset", "nowhere"], "dataset 'nowhere': no such data set and no such folder, expected one of auto"),
@@ -337,6 +347,14 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(quick, tmp_path, capsys):
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["summary.json", "history.csv", "curves.png"])
+def test_a_file_in_an_outputs_place_is_not_overwritten(name, quick, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    assert f"holds {name} already" in refused(train.main, [*quick, "--out", str(tmp_path)], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_an_output_folder_that_cannot_be_made_is_refused(quick, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert "cannot be made" in refused(train.main, [*quick, "--out", str(tmp_path / "file" / "run")], capsys)
@@ -378,7 +396,10 @@ def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
         (["--batch-size", "64"], "--batch-size 64, expected 32"),
         (["--seed", "1"], "--seed 1, expected 0"),
         (["--epochs", "1"], "--epochs 1, expected at least 2"),
-        (["--pooling", "max"], "for another network than the options describe (conv1 is "),
+        (
+            ["--pooling", "max"],
+            "for another network than the options describe (conv1 has activation tanh, not sigmoid)",
+        ),
         (["--dense-units", "20"], "dense1.weight has shape (120, 400), expected (20, 400)"),
         (["--weights", "other.safetensors"], "--resume and --weights together"),
     ],

@@ -215,7 +215,7 @@ def test_a_finished_comparison_is_used_again_and_says_the_same(three, capsys, mo
     assert re.fullmatch(r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1])
     assert "Python 3" in lines[-2]
     assert all(f"{name} " in lines[-2] for name in (*BACKENDS, "keras", "numpy"))
-    assert lines[-1] == "parity with these weights: all 12 rungs pass"
+    assert lines[-1] == "the same weights give the same numbers in every framework: 4 checks on each of 3 networks pass"
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
@@ -226,12 +226,20 @@ def test_a_folder_with_runs_is_not_overwritten(three, quick, capsys):
     assert (out / "compare.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["curves.png", "report.html"])
+def test_a_file_in_its_place_is_not_overwritten(name, quick, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    assert f"holds {name} already" in refused([*quick, "--out", str(tmp_path)], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        (["--lr", "0.3"], "another lr than is asked for (0.2, not 0.3)"),
-        (["--seed", "1"], "another seed than is asked for (0, not 1)"),
-        (["--pooling", "max"], "another network"),
+        (["--lr", "0.3"], "lr 0.3, expected 0.2 as in the run"),
+        (["--seed", "1"], "seed 1, expected 0 as in the run"),
+        (["--pooling", "max"], "another network, expected that in the run"),
     ],
 )
 def test_a_finished_run_is_not_used_for_other_settings(other, told, three, capsys):
@@ -572,7 +580,7 @@ def test_a_backend_that_is_not_installed_leaves_the_others_results(no_mxnet, qui
     assert lines[1] == f"mxnet  FAILED: {told}"
     assert lines[2].startswith("torch  ")
     assert "mxnet" not in lines[-2]  # the versions are of what is there
-    assert lines[-1] == "parity with these weights: all 4 rungs pass"
+    assert lines[-1] == "the same weights give the same numbers in every framework: 4 checks on 1 network pass"
     assert sorted(path.name for path in out.iterdir()) == sorted(["torch", *FILES])
     runs = stored(out)["runs"]
     assert [(run["state"], run["reason"]) for run in runs] == [("failed", told), ("done", None)]

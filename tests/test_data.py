@@ -137,7 +137,7 @@ def small_published(tmp_path, monkeypatch):
 
 
 def test_published_data_is_looked_for_in_the_given_folder_then_the_environments_then_the_cache(
-    small_published, empty_cache, tmp_path, monkeypatch
+    small_published, empty_cache, tmp_path, monkeypatch, capsys
 ):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -146,6 +146,9 @@ def test_published_data_is_looked_for_in_the_given_folder_then_the_environments_
 
     monkeypatch.setenv("LENET_MULTI_DATA", str(small_published.parent))
     assert len(load_dataset("fashion-mnist", elsewhere).train) == 40
+
+    told = f"note: '{elsewhere}' holds no fashion-mnist: that in '{small_published}' was taken\n"
+    assert capsys.readouterr().err == told
 
     monkeypatch.delenv("LENET_MULTI_DATA")
     shutil.copytree(roots[0], empty_cache)

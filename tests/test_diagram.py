@@ -280,8 +280,8 @@ def test_drawing_imports_no_framework(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--out", "net.pdf"], "error: --out 'net.pdf', expected a name that ends in .png or .svg\n"),
-        (["--out", "net"], "error: --out 'net', expected a name that ends in .png or .svg\n"),
+        (["--out", "net.pdf"], "error: --out 'net.pdf', expected a name that ends in .png or .svg: choose another\n"),
+        (["--out", "net"], "error: --out 'net', expected a name that ends in .png or .svg: choose another\n"),
         (["--out", "no/net.svg"], "error: --out 'no/net.svg': its folder is not there, expected one that is: make it"),
         (["--out", "folder.svg"], "error: --out 'folder.svg' is a folder, expected the name of a file: choose another"),
         ([], "error: the following arguments are required: --out: see python -m lenet_multi.diagram --help\n"),

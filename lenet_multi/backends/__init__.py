@@ -27,7 +27,7 @@ def canonical_name(name: str) -> str:
     canonical = ALIASES.get(name, name)
     if canonical not in BACKENDS:
         known = ", ".join([*BACKENDS, *ALIASES])
-        raise UserError(f"backend '{name}', expected one of {known}")
+        raise UserError(f"backend '{name}', expected one of {known}: take one of these")
     return canonical
 
 

@@ -91,7 +91,7 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         DataError: when the files are missing, damaged, or do not fit one another.
     """
     if not name:
-        raise DataError(f"dataset '', expected one of {', '.join(DATASETS)}, or a folder with four IDX files")
+        raise DataError(f"dataset '', expected one of {', '.join(DATASETS)}, or a folder with four IDX files: give one")
     if name == "auto":
         try:
             return load_dataset("fashion-mnist", data_dir)
@@ -107,6 +107,8 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
     if name in published.PUBLISHED:
         roots = [Path(root) for root in (data_dir, os.environ.get("LENET_MULTI_DATA"), cache_folder()) if root]
         folder, payloads = published.payloads(name, roots)
+        if data_dir and folder.parent != Path(data_dir):
+            print(f"note: '{data_dir}' holds no {name}: that in '{folder}' was taken", file=sys.stderr)
         return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
     return _load_folder(name)
 
@@ -130,7 +132,7 @@ def _load_folder(name: str) -> Dataset:
     if not folder.is_dir():
         raise DataError(
             f"dataset '{name}': no such data set and no such folder, "
-            f"expected one of {', '.join(DATASETS)}, or a folder with four IDX files"
+            f"expected one of {', '.join(DATASETS)}, or a folder with four IDX files: correct the name or path"
         )
     missing = [name for name in FILE_NAMES.values() if find_file(folder, name) is None]
     if missing:
