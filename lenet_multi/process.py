@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import resource
@@ -35,25 +34,13 @@ def peak_rss_mb() -> float:
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next array: given back, each page costs a fault in every step.
-
-    What a training step frees is some megabytes for each layer, which glibc gives back to the system at once.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3  # glibc's names for them in malloc.h, M_TRIM_THRESHOLD and so on
-        mallopt(mmap_threshold, 32 * 2**20)
-        mallopt(trim_threshold, 2**30)
-
-
 def share_cores() -> None:
     """Let OpenMP's threads sleep soon when they wait; to be called before a framework is imported.
 
     By itself GNU's OpenMP has them wait busily, at the cost of what else wants the cores: one other busy program, and
     PyTorch and MXNet train many times slower.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def describe_machine(*packages: str) -> str:

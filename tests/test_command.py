@@ -161,7 +161,7 @@ def test_a_network_option_given_with_weights_does_not_reset_the_others(quick, tm
     assert evaluate.main([*weights, "--pooling", "max", "--activation", "tanh"]) == 0
     capsys.readouterr()
     line = refused(evaluate.main, [*weights, "--pooling", "max"], capsys)
-    assert "activation='tanh'" in line
+    assert "conv1 has activation tanh, not sigmoid" in line
     assert "leave the network options out" in line
 
 
@@ -398,7 +398,7 @@ def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
         (["--epochs", "1"], "--epochs 1, expected at least 2"),
         (
             ["--pooling", "max"],
-            "for another network than the options describe (conv1 has activation tanh, not sigmoid)",
+            "than the options describe (conv1 has activation tanh, not sigmoid): leave",
         ),
         (["--dense-units", "20"], "dense1.weight has shape (120, 400), expected (20, 400)"),
         (["--weights", "other.safetensors"], "--resume and --weights together"),

@@ -633,7 +633,8 @@ def test_there_must_be_something_to_go_on_with(tmp_path, capsys):
     assert "holds no compare.json" in refused(["--resume", "--out", str(tmp_path / "none")], capsys)
     assert not (tmp_path / "none").exists()
     (tmp_path / "compare.json").write_text("[1]")
-    assert "tells of no comparison" in refused(["--resume", "--out", str(tmp_path)], capsys)
+    for resume in (["--resume"], []):
+        assert "tells of no comparison" in refused([*resume, "--out", str(tmp_path)], capsys)
 
 
 def test_two_comparisons_do_not_share_a_folder(quick, tmp_path, capsys):

@@ -96,7 +96,11 @@ PAIRS_OF_ROWS = lenet(input_shape=(2, 12, 13), conv_channels=(3, 5), kernel_size
 @example(architecture=PAIRS_OF_ROWS, batch_size=3)
 @example(architecture=replace(PAIRS_OF_ROWS, input_shape=(2, 14, 13)), batch_size=3)
 def test_a_step_and_the_accuracy_are_the_referees(name, architecture, batch_size):
-    """One step of the training loop, which goes the faster way, against the float64 referee."""
+    a_step_is_the_referees(name, architecture, batch_size)
+
+
+def a_step_is_the_referees(name, architecture, batch_size):
+    """One step of the training loop, which goes the faster way, and an evaluation against the float64 referee."""
     backend = load_backend(name)
     parameters = referee.xavier_uniform(architecture, seed=1)
     data = random_split(batch_size, architecture.input_shape)
@@ -137,14 +141,33 @@ def test_the_loop_that_is_read_trains_as_the_step_that_is_run(small_data, monkey
         np.testing.assert_allclose(parameters[name], value, atol=1e-5, err_msg=name)
 
 
-def test_a_layer_that_stands_twice_gets_both_gradients():
+def standing_twice(which):
+    """Layers among which one stands twice: the last, the first, an activation; or none, but with rectifiers."""
+    from torch import nn
+
+    pooled = (nn.Sigmoid(), nn.AvgPool2d(2))
+    match which:
+        case "the last":
+            last = (nn.Tanh(), nn.Linear(10, 10))
+            return nn.Conv2d(4, 6, 3), *pooled, nn.Flatten(), nn.Linear(54, 10), *last, *last
+        case "the first":
+            conv = nn.Conv2d(4, 4, 3, padding=1)
+            return conv, *pooled, conv, *pooled, nn.Flatten(), nn.Linear(16, 10)
+        case "an activation":
+            first = (pooled[0], nn.Conv2d(4, 6, 3), *pooled)
+            return *first, nn.Conv2d(6, 4, 2), nn.MaxPool2d(2), pooled[0], nn.Flatten(), nn.Linear(4, 10)
+    dense = (nn.Linear(54, 12), nn.ReLU(), nn.Linear(12, 10))
+    return nn.Conv2d(4, 6, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), *dense
+
+
+@pytest.mark.parametrize("which", ["the last", "the first", "an activation", "none"])
+def test_a_step_is_autograds_whatever_stands_twice(which):
     import torch
 
-    backend = load_backend("torch")
-    net = backend.LeNet(lenet(conv_channels=(2,), dense_units=(10,)), device="cpu")
-    last = list(net)[-1]
-    net.append(torch.nn.Sigmoid()).append(last)
-    X, y = torch.rand(4, 1, 28, 28), torch.arange(4)
+    load_backend("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(*standing_twice(which))
+    X, y = torch.rand(4, 4, 8, 8), torch.arange(4)
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(net(X), y), list(net.parameters()))
     expected = [p.detach() - 0.5 * g for p, g in zip(net.parameters(), gradients, strict=True)]
     step_of(net)(X, y)
@@ -152,17 +175,31 @@ def test_a_layer_that_stands_twice_gets_both_gradients():
         torch.testing.assert_close(found.detach(), value)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda net: net[0].register_forward_hook(print),
-        lambda net: net[0].register_full_backward_hook(print),
-        lambda net: net[0].weight.register_hook(print),
-        lambda net: net[0].weight.requires_grad_(False),
-        lambda net: net.double(),
-    ],
-    ids=["a hook", "a backward hook", "a gradient's hook", "a frozen parameter", "other numbers"],
-)
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("kernel_size", [3, 4])
+def test_a_step_with_rectifiers_is_the_referees(name, kernel_size):
+    """With averages, so that the faster way is taken, and a fixed seed, with which no sum comes near a bend."""
+    architecture = lenet(
+        input_shape=(1, 12, 13), activation="relu", conv_channels=(3, 5), kernel_sizes=(3, kernel_size), paddings=(1, 0)
+    )
+    assert pooled(name, architecture) == 2
+    a_step_is_the_referees(name, architecture, 3)
+
+
+CHANGES = {
+    "a hook": lambda net: net[0].register_forward_hook(print),
+    "a hook before": lambda net: net[0].register_forward_pre_hook(print),
+    "a backward hook": lambda net: net[0].register_full_backward_hook(print),
+    "a backward hook before": lambda net: net[0].register_full_backward_pre_hook(print),
+    "a gradient's hook": lambda net: net[0].weight.register_hook(print),
+    "a hook after a gradient": lambda net: net[0].weight.register_post_accumulate_grad_hook(print),
+    "a frozen parameter": lambda net: net[0].weight.requires_grad_(False),
+    "a layer that overwrites": lambda net: setattr(net[1], "inplace", True),
+    "other numbers": lambda net: net.double(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_what_autograd_alone_can_do_is_left_to_it(change):
     net = load_backend("torch").LeNet(PRESETS["lenet5"], device="cpu")
     assert step_of(net) is not None

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from lenet_multi.errors import UserError
-from lenet_multi.process import keep_freed_memory, share_cores
+from lenet_multi.process import share_cores
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
@@ -57,7 +57,6 @@ def load_backend(name: str) -> Backend:
         UserError: unknown backend, or framework not installed or not importable.
     """
     name = require_installed(name)
-    keep_freed_memory()
     share_cores()
     try:
         is_new = f"lenet_multi.backends.{name}" not in sys.modules

@@ -54,8 +54,10 @@ class FasterNet(nn.Block):
         net = nn.HybridSequential()
         net.add(PooledConvolution(self.conv, self.size, paired))
         if paired:
-            net.add(PairedConvolution(self.rest[0]))
-        net.add(*self.rest[PAIR if paired else 0 :])
+            conv, _, *rest = self.rest  # the pooling is in it
+            net.add(PairedConvolution(conv), *rest)
+        else:
+            net.add(*self.rest)
         net.hybridize(static_alloc=True, static_shape=True)
         return net
 

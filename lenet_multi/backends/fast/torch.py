@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from lenet_multi.backends.fast.torch_layers import (
     ACTIVATIONS,
@@ -24,6 +25,8 @@ from lenet_multi.backends.fast.torch_layers import (
 )
 
 KNOWN = (nn.Conv2d, nn.Linear, nn.Flatten, nn.AvgPool2d, nn.MaxPool2d, *ACTIVATIONS)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GRADIENT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 MEAN, NO_LABEL = 1, -100  # as the losses of `torch.nn` have them: the mean over the examples; a label that is none
 
 aten = torch.ops.aten
@@ -70,18 +73,16 @@ def faster_layers(net: nn.Module) -> list[Layer] | None:
     parameters = list(net.parameters())
     if type(net) is not nn.Sequential or not all(type(module) in KNOWN for module in net):
         return None
-    if any(p.device.type != "cpu" or p.dtype != torch.float32 or p._backward_hooks for p in parameters):
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in parameters):
         return None
-    if any(has_hooks(module) or getattr(module, "inplace", False) for module in net.modules()):
+    if _has_any_global_hook() or any(getattr(module, hooks) for module in net.modules() for hooks in HOOKS):
+        return None
+    if any(getattr(parameter, hooks) for parameter in parameters for hooks in GRADIENT_HOOKS):
+        return None
+    if any(getattr(module, "inplace", False) for module in net):
         return None
     layers = list(layers_of(list(net)))
     return layers if any(isinstance(layer, StridedConvolution | ActivatedPool) for layer in layers) else None
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody wants to be called when the module is."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)
 
 
 class Layers:

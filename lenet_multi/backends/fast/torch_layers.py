@@ -34,7 +34,9 @@ class Layer(Protocol):
 
 
 class Activation(NamedTuple):
-    """A function, and the gradient of its input: from that of its output, and the output. Both overwrite their last."""
+    """A function, and the gradient of its input: from that of its output, and the output. Both overwrite their last
+    argument.
+    """
 
     function: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
@@ -53,12 +55,13 @@ def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
     """The modules as layers with both passes."""
     rest = modules
     while rest:
+        is_first = len(rest) == len(modules)
         match rest:
             case [nn.Conv2d() as conv, after, nn.AvgPool2d(kernel_size=int(size)) as pool, *others] if (
                 type(after) in ACTIVATIONS and is_plain(conv) and is_plain(pool)
             ):
                 activation, rest = ACTIVATIONS[type(after)], others
-                if conv is modules[0] and conv.in_channels <= FEW_CHANNELS:
+                if is_first and conv.in_channels <= FEW_CHANNELS:
                     yield StridedConvolution(conv, activation, size, paired=bool(rest) and takes_pairs(rest[0]))
                 else:
                     yield Convolution(conv)
@@ -73,7 +76,7 @@ def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
             case [nn.Linear(bias=Tensor()) as linear, *rest]:
                 yield Dense(linear, NONE)
             case [module, *rest]:
-                yield ByAutograd(module, is_first=module is modules[0])
+                yield ByAutograd(module, is_first)
 
 
 def is_plain(module: nn.Conv2d | nn.AvgPool2d) -> bool:
@@ -172,7 +175,7 @@ class StridedConvolution:
         y = F.conv2d(x, kernel, bias.expand(rows * size, -1).reshape(-1), stride=(rows, size), padding=padding)
         shape = y.shape
         y = self.activation.function(y).view(len(x), rows // size, size**2, -1)
-        means = torch.full((1, size**2), 1 / size**2) @ y
+        means = y.new_full((1, size**2), 1 / size**2) @ y
         pair = [2] if rows > size else []
         return means.view(len(x), *pair, len(bias), *shape[2:]), (x, kernel, y, places, shape)
 
