@@ -24,9 +24,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        given = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-        near = difflib.get_close_matches(given, self._option_string_actions, n=1, cutoff=0.8)
-        hint = f" (is {near[0]} meant?)" if near and message.startswith("unrecognized arguments") else ""
+        _, unknown, given = message.partition("unrecognized arguments:")
+        option = given.strip().partition(" ")[0].partition("=")[0]
+        near = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.8) if unknown else []
+        hint = f" (is {near[0]} meant?)" if near else ""
         raise UserError(f"{' '.join(message.split())}{hint}: see {self.prog} --help")
 
 

@@ -41,6 +41,9 @@ from lenet_multi.errors import UserError
 from lenet_multi.files import CreatedFolder, uninterrupted, write_whole
 from lenet_multi.process import describe_machine
 from lenet_multi.run import (
+    CURVES,
+    HISTORY,
+    SUMMARY,
     Run,
     Settings,
     data_digest,
@@ -178,7 +181,9 @@ def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
         name, equals, values = text.partition("=")
         name = name.lstrip("-").replace("_", "-")
         if name in ("backend", "backends"):
-            raise UserError(f"--vary '{text}', expected an option of train: for several frameworks, give --backends")
+            raise UserError(
+                f"--vary '{text}', expected a setting within one framework: give --backends {values or 'A,B'}"
+            )
         if name not in names or not equals:
             raise UserError(f"--vary '{text}', expected NAME=A,B with one of the names {', '.join(names)}")
         if name in vary:
@@ -400,9 +405,9 @@ def run_comparison(
         raise UserError(
             f"--out '{out}' holds runs already, expected a folder without: choose another, or go on with --resume"
         )
-    if not resume and (out / COMPARISON).exists():
-        _stored_plan(out)  # a comparison that trained nothing may make room
-    elif not resume:
+    if not resume:
+        if (out / COMPARISON).exists():
+            _stored_plan(out)  # a comparison that trained nothing makes room
         require_free(out, (REPORT, CURVES_PNG, CURVES_SVG))
 
     # What every run would refuse is refused before the first begins.
@@ -412,6 +417,9 @@ def run_comparison(
     plan = replace(plan, options=options | {"dataset": dataset.name})
     digest = data_digest(dataset)
     found = {case.name: _run_of(case, asked[case.name], out, dataset, digest) for case in plan.cases}
+    for case in plan.cases:
+        if found[case.name] is None:
+            require_free(out / case.folder, (SUMMARY, HISTORY, CURVES))
     for name, run in found.items():
         require_images_fit(run.architecture if run else _architecture(asked[name]), dataset)
 
@@ -513,8 +521,11 @@ def _run_of(case: Case, args: argparse.Namespace, out: Path, dataset: Dataset, d
         return None
     run, _ = load_checkpoint(folder)
     trained_in = ", ".join(dict.fromkeys([*(leg.backend for leg in run.legs), run.backend]))
+    if trained_in != case.backend:
+        raise UserError(
+            f"the run in '{folder}' is of {trained_in}, expected one of {case.backend}: choose another --out"
+        )
     asked: dict[str, tuple[Any, Any]] = {
-        "backend": (case.backend, trained_in),
         "dataset": ((dataset.name, digest), (run.settings.dataset, run.settings.data_sha256)),
         "network": (architecture_from(args) or run.architecture, run.architecture),
     }
@@ -524,12 +535,11 @@ def _run_of(case: Case, args: argparse.Namespace, out: Path, dataset: Dataset, d
             asked[setting.name.replace("_", "-")] = (given, max(given, was) if setting.name == "epochs" else was)
     for name, (given, was) in asked.items():
         if given != was:
-            told = f"{name} {given}" if isinstance(given, str | int | float) else f"another {name}"
-            expected = f"{was} as" if isinstance(was, str | int | float) else "that"
-            least = "at least " if name == "epochs" else ""
-            raise UserError(
-                f"{told}, expected {least}{expected} in the run in '{folder}': leave it out, or choose another --out"
-            )
+            told, expected = f"another {name}", "that of"
+            if isinstance(given, str | int | float):
+                least = "at least " if name == "epochs" else ""
+                told, expected = f"--{name} {given}", f"{least}{'none' if was is None else was} as in"
+            raise UserError(f"{told}, expected {expected} the run in '{folder}': leave it out, or choose another --out")
     return run
 
 

@@ -245,7 +245,7 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
         write_outputs(out)
     loss = recorder.points[-1].train_loss
     if loss > 2 * GUESSING:
-        say(f"note: a loss of {loss:.3f} is far above {GUESSING:.3f}, that of guessing: a smaller --lr may help")
+        say(f"note: a loss of {loss:.3f} is far above {GUESSING:.3f}, that of guessing: start anew with a smaller --lr")
     if dataset.name == "synthetic":
         say("note: these figures are on `synthetic`, garments drawn by code, and NOT on Fashion-MNIST")
 

@@ -80,6 +80,8 @@ def architecture_of(
         pairs = zip(own.named_layers.items(), given.layers, strict=False)
         differing = ((name, was, now) for (name, was), now in pairs if was != now)
         told = next((_difference(*layers) for layers in differing), "more or fewer layers")
+        if own.input_shape != given.input_shape:
+            told = f"images of {own.input_shape}, not {given.input_shape}"
         raise WeightsError(
             f"weights file '{path}' is for another network than the options describe ({told}): "
             "leave the network options out"

@@ -129,7 +129,7 @@ def test_a_loss_far_above_that_of_guessing_is_noted(small_folder, capsys):
     data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
     assert train.main([*data, "--lr", "100"]) == 0
     assert re.fullmatch(
-        r"note: a loss of \d+\.\d{3} is far above 2\.303, that of guessing: a smaller --lr may help\n",
+        r"note: a loss of \d+\.\d{3} is far above 2\.303, that of guessing: start anew with a smaller --lr\n",
         capsys.readouterr().err,
     )
 
@@ -267,6 +267,7 @@ def refused(main, arguments, capsys) -> str:
         (["--weights", "nowhere.safetensors"], "weights file 'nowhere.safetensors' is not there"),
         (["--resume"], "--resume without --out"),
         (["--colour", "red"], "unrecognized arguments"),
+        ([""], "unrecognized arguments"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(arguments, told, small_folder, tmp_path, monkeypatch, capsys):

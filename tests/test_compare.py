@@ -226,20 +226,31 @@ def test_a_folder_with_runs_is_not_overwritten(three, quick, capsys):
     assert (out / "compare.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["curves.png", "report.html"])
+@pytest.mark.parametrize("name", ["curves.png", "report.html", "mxnet/history.csv"])
 def test_a_file_in_its_place_is_not_overwritten(name, quick, tmp_path, capsys):
-    (tmp_path / name).write_text("mine")
-    assert f"holds {name} already" in refused([*quick, "--out", str(tmp_path)], capsys)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_text() == "mine"
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    assert f"holds {path.name} already" in refused([*quick, "--out", str(tmp_path)], capsys)
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
+    assert path.read_text() == "mine"
+
+
+def test_a_comparison_whose_runs_are_gone_keeps_its_report(three, quick, tmp_path, capsys):
+    out, _ = three
+    for name in FILES:
+        (tmp_path / name).write_bytes((out / name).read_bytes())
+    assert "holds report.html already" in refused([*quick, "--out", str(tmp_path)], capsys)
+    assert all((tmp_path / name).read_bytes() == (out / name).read_bytes() for name in FILES)
 
 
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        (["--lr", "0.3"], "lr 0.3, expected 0.2 as in the run"),
-        (["--seed", "1"], "seed 1, expected 0 as in the run"),
-        (["--pooling", "max"], "another network, expected that in the run"),
+        (["--lr", "0.3"], "--lr 0.3, expected 0.2 as in the run"),
+        (["--seed", "1"], "--seed 1, expected 0 as in the run"),
+        (["--lr-drop", "1"], "--lr-drop 1, expected none as in the run"),
+        (["--pooling", "max"], "another network, expected that of the run"),
     ],
 )
 def test_a_finished_run_is_not_used_for_other_settings(other, told, three, capsys):
@@ -444,6 +455,7 @@ def test_values_that_hold_commas_are_separated_by_slashes():
         ("lr=0.1,0.1", "'lr=0.1' is there twice"),
         ("kernel-sizes=5/50", "larger than its padded input"),
         ("epochs=1,2", "--epochs and --vary epochs together"),
+        ("backend=torch,mxnet", "expected a setting within one framework: give --backends torch,mxnet"),
     ],
 )
 def test_what_cannot_vary_is_refused_before_anything_is_trained(text, told, quick, tmp_path, capsys):

@@ -147,7 +147,7 @@ def test_published_data_is_looked_for_in_the_given_folder_then_the_environments_
     monkeypatch.setenv("LENET_MULTI_DATA", str(small_published.parent))
     assert len(load_dataset("fashion-mnist", elsewhere).train) == 40
 
-    told = f"note: '{elsewhere}' holds no fashion-mnist: that in '{small_published}' was taken\n"
+    told = f"note: '{elsewhere}' holds no fashion-mnist: that in '{small_published}' is used\n"
     assert capsys.readouterr().err == told
 
     monkeypatch.delenv("LENET_MULTI_DATA")

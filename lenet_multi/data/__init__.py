@@ -108,7 +108,7 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         roots = [Path(root) for root in (data_dir, os.environ.get("LENET_MULTI_DATA"), cache_folder()) if root]
         folder, payloads = published.payloads(name, roots)
         if data_dir and folder.parent != Path(data_dir):
-            print(f"note: '{data_dir}' holds no {name}: that in '{folder}' was taken", file=sys.stderr)
+            print(f"note: '{data_dir}' holds no {name}: that in '{folder}' is used", file=sys.stderr)
         return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
     return _load_folder(name)
 

@@ -7,7 +7,7 @@ each place in the window, with the kernel shifted to that place. The average ove
 channels. Each number is the same sum as before, its terms in another order.
 
 `faster(net)` of each module here is the same function of the same parameters, those of `net`; PyTorch's gives no
-gradients, for there `faster_step` trains. What does not fit is taken as it is; on a GPU every layer is. What else is done
-differs from framework to framework and stands at the head of each module; `torch_layers` has the layers for `torch`, and
-`cuda_graph` is for PyTorch on a GPU.
+gradients, for there `faster_step` trains. What does not fit is taken as it is; on a GPU every layer is. What else is
+done differs from framework to framework and stands at the head of each module; `torch_layers` has the layers for
+`torch`, and `cuda_graph` is for PyTorch on a GPU.
 """
