@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -705,10 +706,11 @@ def started(quick, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job, as these tests may be, hands down that Ctrl-C is to be ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A shell's background job, as these tests may be, or nohup hand down what is to be ignored.
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
     )
     deadline = time.monotonic() + PATIENCE
+    children: list[str] = []
     try:
         while not ((out / "torch" / CHECKPOINT).exists() and load_checkpoint(out / "torch")[0].epochs_done):
             assert process.poll() is None, process.communicate()
@@ -719,6 +721,9 @@ def started(quick, tmp_path):
         yield process, int(children[0]), out
     finally:
         process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         process.communicate()
 
 
