@@ -31,7 +31,6 @@ from lenet_multi.cli import (
     positive_int,
     run_command,
     some_path,
-    weights_path,
 )
 from lenet_multi.data import Dataset, load_dataset, require_images_fit
 from lenet_multi.drawing import (
@@ -50,6 +49,7 @@ from lenet_multi.errors import UserError
 from lenet_multi.evaluate import trained_on
 from lenet_multi.files import write_whole
 from lenet_multi.layout import canonical_output
+from lenet_multi.run import weights_path
 from lenet_multi.weights import architecture_of, load_weights, require_fit
 
 if TYPE_CHECKING:

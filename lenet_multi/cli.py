@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 from lenet_multi.architecture import ACTIVATIONS, POOLINGS, PRESET_SETTINGS, Architecture, lenet
 from lenet_multi.errors import UserError
-from lenet_multi.weights import CHECKPOINT
 
 USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
 
@@ -96,12 +95,6 @@ def some_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("'', expected the path of a file or folder")
     return Path(text)
-
-
-def weights_path(text: str) -> Path:
-    """An argument that must name a file with parameters, or the folder of a run for the file in it."""
-    path = some_path(text)
-    return path / CHECKPOINT if path.is_dir() else path
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

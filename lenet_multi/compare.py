@@ -41,9 +41,8 @@ from lenet_multi.errors import UserError
 from lenet_multi.files import CreatedFolder, uninterrupted, write_whole
 from lenet_multi.process import describe_machine
 from lenet_multi.run import (
-    CURVES,
-    HISTORY,
-    SUMMARY,
+    CHECKPOINT,
+    OUTPUTS,
     Run,
     Settings,
     data_digest,
@@ -52,12 +51,14 @@ from lenet_multi.run import (
     summary,
     write_outputs,
 )
-from lenet_multi.weights import CHECKPOINT, architecture_of, load_weights
+from lenet_multi.weights import architecture_of, load_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMPARISON, REPORT, CURVES_PNG, CURVES_SVG = "compare.json", "report.html", "curves.png", "curves.svg"
+FINDINGS = (REPORT, CURVES_PNG, CURVES_SVG)  # written when all runs are done
+PROG = "python -m lenet_multi.compare"
 FAILED_STATUS = 1
 
 NOT_PASSED_ON = ("help", "backend", "out", "resume")
@@ -84,7 +85,7 @@ def train_options() -> dict[str, argparse.Action]:
 def parser() -> argparse.ArgumentParser:
     """The parser of `train`, but for what a comparison decides itself. What is passed on stays text."""
     parser = train.parser()
-    parser.prog, parser.description = "python -m lenet_multi.compare", "Compare frameworks, or settings within one."
+    parser.prog, parser.description = PROG, "Compare frameworks, or settings within one."
     passed_on = train_options()
     for action in parser._actions:
         if action.option_strings[-1].lstrip("-") in passed_on:
@@ -401,14 +402,8 @@ def run_comparison(
     doubly = next((name for name in vary if name in options), None)
     if doubly:
         raise UserError(f"--{doubly} and --vary {doubly} together, expected one of them: leave --{doubly} out")
-    if not resume and (next(out.glob(f"*/{CHECKPOINT}"), None) or (out / CHECKPOINT).exists()):
-        raise UserError(
-            f"--out '{out}' holds runs already, expected a folder without: choose another, or go on with --resume"
-        )
     if not resume:
-        if (out / COMPARISON).exists():
-            _stored_plan(out)  # a comparison that trained nothing makes room
-        require_free(out, (REPORT, CURVES_PNG, CURVES_SVG))
+        _require_unused(out)
 
     # What every run would refuse is refused before the first begins.
     plan = Plan(names, vary, options)
@@ -419,7 +414,7 @@ def run_comparison(
     found = {case.name: _run_of(case, asked[case.name], out, dataset, digest) for case in plan.cases}
     for case in plan.cases:
         if found[case.name] is None:
-            require_free(out / case.folder, (SUMMARY, HISTORY, CURVES))
+            require_free(out / case.folder, OUTPUTS)
     for name, run in found.items():
         require_images_fit(run.architecture if run else _architecture(asked[name]), dataset)
 
@@ -436,6 +431,21 @@ def run_comparison(
         except KeyboardInterrupt:
             going_on = shlex.join([sys.executable, "-m", "lenet_multi.compare", "--resume", "--out", str(out)])
             raise KeyboardInterrupt(f"'{out}' keeps what is done; go on with: {going_on}") from None
+
+
+def _require_unused(out: Path) -> None:
+    """Refuse a folder in which runs lie, or files would be written over; a comparison that trained nothing makes room.
+
+    Raises:
+        UserError: when it is used.
+    """
+    if next(out.glob(f"*/{CHECKPOINT}"), None) or (out / CHECKPOINT).exists():
+        raise UserError(
+            f"--out '{out}' holds runs already, expected a folder without: choose another, or go on with --resume"
+        )
+    if (out / COMPARISON).exists():
+        _stored_plan(out)
+    require_free(out, FINDINGS)
 
 
 @contextmanager
@@ -460,7 +470,7 @@ def _carried_out(
 ) -> Comparison:
     """Train what is not trained yet, then examine it all."""
     rows = [Row(case) for case in plan.cases]
-    for name in (REPORT, CURVES_PNG, CURVES_SVG):
+    for name in FINDINGS:
         (out / name).unlink(missing_ok=True)
     _keep(out, plan, rows)
     for number, case in enumerate(plan.cases):
@@ -496,7 +506,7 @@ def _stored_plan(out: Path) -> Plan | None:
 def _parsed(plan: Plan, case: Case, out: Path) -> argparse.Namespace:
     """The arguments of a run as `train` reads them, which refuses wrong ones."""
     reader = train.parser()
-    reader.prog = "python -m lenet_multi.compare"
+    reader.prog = PROG
     args = reader.parse_args(plan.arguments(case, out, going_on=False))
     parse_device(args.device)
     return args

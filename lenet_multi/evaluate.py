@@ -24,9 +24,9 @@ from lenet_multi.cli import (
     positive_int,
     run_command,
     say,
-    weights_path,
 )
 from lenet_multi.data import DATASETS, BatchIndices, load_dataset, require_images_fit
+from lenet_multi.run import weights_path
 from lenet_multi.weights import architecture_of, load_weights
 
 

@@ -19,14 +19,16 @@ from typing import Any
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS
+from lenet_multi.cli import some_path
 from lenet_multi.curves import draw_curves, png
 from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
 from lenet_multi.files import part_of, uninterrupted, write_whole
 from lenet_multi.recorder import Point
-from lenet_multi.weights import CHECKPOINT, Parameters, WeightsError, load_weights, require_fit, save_weights
+from lenet_multi.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
 
-SUMMARY, HISTORY, CURVES = "summary.json", "history.csv", "curves.png"
+CHECKPOINT, SUMMARY, HISTORY, CURVES = "model.safetensors", "summary.json", "history.csv", "curves.png"
+OUTPUTS = (SUMMARY, HISTORY, CURVES)  # derived from the checkpoint
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,12 @@ def _write_outputs(folder: Path, run: Run) -> None:
     write_whole(folder / SUMMARY, (json.dumps(summary(run), indent=2) + "\n").encode())
 
 
+def weights_path(text: str) -> Path:
+    """The argument of `--weights`: a file with parameters, or the folder of a run for the file in it."""
+    path = some_path(text)
+    return path / CHECKPOINT if path.is_dir() else path
+
+
 def require_free(folder: Path, names: Iterable[str]) -> None:
     """Refuse a folder in which a file would be written over.
 
@@ -213,7 +221,7 @@ def remove_outputs(folder: Path) -> None:
     Raises:
         UserError: when what stands in a file's place cannot be taken away or written over.
     """
-    for name in (CHECKPOINT, SUMMARY, HISTORY, CURVES):
+    for name in (CHECKPOINT, *OUTPUTS):
         for path in (folder / name, part_of(folder / name)):
             if path.is_dir():
                 raise UserError(f"'{path}' is a folder, expected a file or nothing there: take it away")

@@ -35,7 +35,6 @@ from lenet_multi.cli import (
     say,
     seed_number,
     some_path,
-    weights_path,
 )
 from lenet_multi.data import Dataset, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
@@ -43,9 +42,8 @@ from lenet_multi.files import CreatedFolder
 from lenet_multi.process import peak_rss_mb
 from lenet_multi.recorder import DivergenceError, Recorder, closing_lines
 from lenet_multi.run import (
-    CURVES,
-    HISTORY,
-    SUMMARY,
+    CHECKPOINT,
+    OUTPUTS,
     Leg,
     Run,
     Settings,
@@ -54,10 +52,11 @@ from lenet_multi.run import (
     remove_outputs,
     require_free,
     save_checkpoint,
+    weights_path,
     write_outputs,
 )
 from lenet_multi.stages import StagedRecorder, stages
-from lenet_multi.weights import CHECKPOINT, Parameters, architecture_of, load_weights
+from lenet_multi.weights import Parameters, architecture_of, load_weights
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
@@ -136,7 +135,7 @@ def start(args: argparse.Namespace) -> None:
             "choose another, or go on with --resume"
         )
     if args.out:
-        require_free(args.out, (SUMMARY, HISTORY, CURVES))
+        require_free(args.out, OUTPUTS)
     architecture, parameters, preset = architecture_from(args), None, args.architecture
     if args.weights:
         parameters, metadata = load_weights(args.weights)

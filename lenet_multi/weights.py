@@ -20,7 +20,6 @@ from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
 
 Parameters = dict[str, np.ndarray]
-CHECKPOINT = "model.safetensors"  # in a run's folder
 
 
 class WeightsError(UserError):
@@ -78,10 +77,11 @@ def architecture_of(
     require_fit(parameters, given or own or PRESETS["lenet5"], path)
     if given and own and given != own:
         pairs = zip(own.named_layers.items(), given.layers, strict=False)
-        differing = ((name, was, now) for (name, was), now in pairs if was != now)
-        told = next((_difference(*layers) for layers in differing), "more or fewer layers")
+        differences = (_difference(name, was, now) for (name, was), now in pairs if was != now)
         if own.input_shape != given.input_shape:
             told = f"images of {own.input_shape}, not {given.input_shape}"
+        else:
+            told = next(differences, "more or fewer layers")
         raise WeightsError(
             f"weights file '{path}' is for another network than the options describe ({told}): "
             "leave the network options out"

@@ -33,6 +33,7 @@ def load_script():
     # Dataclasses look their module up by name.
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "exercises", module)
+        patch.syspath_prepend(ROOT / "scripts")  # as Python itself does for a script
         loader.exec_module(module)
     return module
 

@@ -39,12 +39,13 @@ class FasterNet(nn.Block):
     def __init__(self, conv: nn.Conv2D, pool: nn.AvgPool2D, rest: list[nn.HybridBlock]) -> None:
         super().__init__()
         self.conv, self.size, self.rest = conv, pool._kwargs["kernel"][0], rest
+        self.takes_pairs = takes_pairs(rest)
         self.nets: dict[bool, nn.HybridSequential] = {}
 
     def forward(self, x: Any) -> Any:
         settings = self.conv._kwargs
         height = (x.shape[2] + 2 * settings["pad"][0] - settings["kernel"][0] + 1) // self.size
-        paired = takes_pairs(self.rest) and height % PAIR == 0
+        paired = self.takes_pairs and height % PAIR == 0
         if paired not in self.nets:
             self.nets[paired] = self.build(paired)
         return self.nets[paired](x)
@@ -90,6 +91,22 @@ def is_plain(conv: nn.Conv2D, pool: nn.AvgPool2D) -> bool:
     )
 
 
+def at_places(F: Any, conv: nn.Conv2D, weight: Any, rows: int, columns: int, height: int) -> Any:
+    """The kernel shifted to each place in a window of rows x columns pixels.
+
+    Args:
+        weight: the convolution's, (out, in, k, k).
+        height: of what comes, at least k + rows - 1; below there are zeros.
+
+    Returns:
+        (rows * columns * out, in, height, k + columns - 1).
+    """
+    k = conv._kwargs["kernel"][0]
+    places = [(i, j) for i in range(rows) for j in range(columns)]
+    shifted = [((0, 0), (0, 0), (i, height - k - i), (j, columns - 1 - j)) for i, j in places]
+    return F.np.concatenate([F.np.pad(weight, zeros, "constant") for zeros in shifted], axis=0)
+
+
 class PooledConvolution(nn.HybridBlock):
     """The first convolution, its activation and the average pooling over s x s pixels after it.
 
@@ -113,19 +130,15 @@ class PooledConvolution(nn.HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any, mean: Any) -> Any:
         rows, columns, settings = self.rows, self.size, self.conv._kwargs
-        out, (height, width) = settings["num_filter"], settings["kernel"]
-        places = [(i, j) for i in range(rows) for j in range(columns)]
-        # For each place in the window the kernel, shifted there.
-        shifted = [((0, 0), (0, 0), (i, rows - 1 - i), (j, columns - 1 - j)) for i, j in places]
-        kernel = F.np.concatenate([F.np.pad(weight, zeros, "constant") for zeros in shifted], axis=0)
+        height, width = (k + places - 1 for k, places in zip(settings["kernel"], (rows, columns), strict=True))
         x = F.npx.convolution(
             x,
-            kernel,
-            F.np.tile(bias, len(places)),
-            kernel=(height + rows - 1, width + columns - 1),
+            at_places(F, self.conv, weight, rows, columns, height),
+            F.np.tile(bias, rows * columns),
+            kernel=(height, width),
             stride=(rows, columns),
             pad=settings["pad"],
-            num_filter=len(places) * out,
+            num_filter=rows * columns * settings["num_filter"],
         )
         x = F.npx.activation(x, act_type=self.conv.act._act_type)
         return F.npx.convolution(x, mean, kernel=(1, 1), num_filter=self.channels, no_bias=True)
@@ -149,10 +162,8 @@ class PairedConvolution(nn.HybridBlock):
     def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any, mean: Any) -> Any:
         out, channels, height, width = self.weight.shape
         pairs = height // PAIR + 1  # that the rows of the kernel reach over, beginning in an even or in an odd one
-        rows = PAIR * pairs
-        padded = F.np.pad(weight, ((0, 0), (0, 0), (1, rows - height), (0, 0)), "constant")
-        even, odd = padded[:, :, 1:], padded[:, :, :-1]
-        kernel = F.np.concatenate([even, odd], axis=0).reshape((PAIR * out, channels, pairs, PAIR, width))
+        kernel = at_places(F, self.conv, weight, PAIR, 1, PAIR * pairs)
+        kernel = kernel.reshape((PAIR * out, channels, pairs, PAIR, width))
         kernel = kernel.transpose((0, 3, 1, 2, 4)).reshape((PAIR * out, PAIR * channels, pairs, width))
         kernel = F.np.pad(kernel, ((0, 0), (0, REGISTER - PAIR * channels), (0, 0), (0, 0)), "constant")
         x = F.npx.convolution(x, kernel, F.np.tile(bias, PAIR), kernel=(pairs, width), num_filter=PAIR * out)

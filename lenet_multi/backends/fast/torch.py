@@ -97,9 +97,7 @@ class Layers:
     def __call__(self, x: Tensor) -> Tensor:
         """The logits."""
         with self.mode():
-            for layer in self.layers:
-                x, _ = layer.forward(x)
-        return x
+            return self.forward(x)[0]
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Any]]:
         """The logits, and what the layers need for the backward pass."""
