@@ -111,8 +111,20 @@ def test_every_row_of_the_ablation_is_another_network_or_recipe():
     for options in exercises.ablation().values():
         arguments = [f"--{name}={value}" for name, value in options.items()]
         args = train.parser().parse_args(arguments)
-        rows.append((architecture_from(args) or PRESETS["lenet5"], *recipe(*arguments)))
+        rows.append((architecture_from(args) or PRESETS["lenet5"], *recipe(*arguments), args.weights))
     assert len(rows) == len(set(rows)) == len(exercises.STEPS) + len(exercises.VARIATIONS)
+
+
+def test_hes_weights_are_uniform_within_their_bound():
+    architecture = PRESETS["lenet-modern"]
+    parameters = exercises.he_uniform(architecture, seed=0)
+    assert {name: value.shape for name, value in parameters.items()} == architecture.parameter_shapes
+    assert all(value.dtype == np.float32 for value in parameters.values())
+    for name, fan_in in {"conv1": 25, "conv2": 16 * 9, "dense1": 32 * 7 * 7, "dense3": 128}.items():
+        assert not parameters[f"{name}.bias"].any()
+        found, bound = np.abs(parameters[f"{name}.weight"]), np.sqrt(6 / fan_in)
+        assert bound * 0.99 < found.max() <= bound * 1.000001
+        assert found.mean() == pytest.approx(bound / 2, rel=0.1)
 
 
 @pytest.fixture
@@ -187,6 +199,16 @@ def test_without_a_finished_run_nothing_is_written_down(name, arguments, tmp_pat
     assert run_script(name, *arguments, "--finished-only") == 2
     assert "no run is finished" in capsys.readouterr().err
     assert (tmp_path / "docs" / "exercises.md").read_text() == PAGE.read_text()
+
+
+def test_a_variation_of_the_initialisation_starts_from_its_weights(arguments, tmp_path, monkeypatch):
+    varied = {"lenet-modern": exercises.MODERN, "he": exercises.MODERN | {"weights": "he", "lr": "1e-30"}}
+    monkeypatch.setattr(exercises, "ablation", lambda: varied)
+    monkeypatch.setattr(exercises, "STEPS", varied)
+    assert run_script("ablation", *arguments) == 0
+    _, parameters = load_checkpoint(tmp_path / "runs" / "torch-0-architecture-lenet-modern-weights-he-lr-1e-30")
+    for name, value in exercises.he_uniform(PRESETS["lenet-modern"], seed=0).items():
+        np.testing.assert_allclose(parameters[name], value, rtol=0, atol=1e-25)
 
 
 def test_a_run_of_another_network_is_not_taken_for_the_one_asked_for(arguments, tmp_path, capsys):
