@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lenet_multi.architecture import ACTIVATIONS, POOLINGS, PRESET_SETTINGS, Architecture, lenet
+from lenet_multi.backends import LOOPS
 from lenet_multi.errors import UserError
 
 USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
@@ -146,6 +147,16 @@ def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> No
 def add_device_option(parser: argparse._ActionsContainer) -> None:
     """Add the option that says where to compute; `lenet_multi.backends.devices` reads it."""
     parser.add_argument("--device", default="auto", help="auto (the first GPU, else the CPU), cpu, gpu, gpu:1 (auto)")
+
+
+def add_loop_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say which training loop to run."""
+    parser.add_argument(
+        "--loop",
+        choices=LOOPS,
+        help="plain, the one that the documentation shows, or fast, which computes the same (plain)",
+    )
+    parser.add_argument("--fast", dest="loop", action="store_const", const="fast", help="short for --loop fast")
 
 
 def say(message: str) -> None:

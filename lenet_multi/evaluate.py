@@ -1,6 +1,7 @@
 """Evaluate trained parameters on the test set, in any of the frameworks.
 
     python -m lenet_multi.evaluate --backend mxnet --weights runs/torch/model.safetensors
+    python -m lenet_multi.evaluate --backend torch --weights runs/torch --fast
 
 Standard output is one line: `test acc 0.807`.
 """
@@ -19,6 +20,7 @@ from lenet_multi.cli import (
     Parser,
     add_data_options,
     add_device_option,
+    add_loop_options,
     add_network_options,
     architecture_from,
     positive_int,
@@ -33,6 +35,7 @@ from lenet_multi.weights import architecture_of, load_weights
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.evaluate", description="Evaluate trained parameters on the test set.")
     parser.add_argument("--backend", default="torch", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
+    add_loop_options(parser)
     parser.add_argument(
         "--weights",
         type=weights_path,
@@ -55,7 +58,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
     dataset = load_dataset(trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
     require_images_fit(architecture, dataset)
-    backend = load_backend(backend_name)
+    backend = load_backend(backend_name, fast=args.loop == "fast")
     net = backend.LeNet(architecture, device=args.device)
     backend.set_parameters(net, parameters)
     device = backend.device_of(net)

@@ -2,6 +2,7 @@
 
     python -m lenet_multi.parity
     python -m lenet_multi.parity --backends torch,mxnet --activation relu --json parity.json
+    python -m lenet_multi.parity --fast
 
 A table on standard output: rungs down, backends across, each cell the measured error and `pass` or `FAIL`. The exit
 status is 1 where a rung fails.
@@ -18,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from lenet_multi.architecture import PRESETS
-from lenet_multi.backends import BACKENDS, canonical_name, installed_backends, load_backend
+from lenet_multi.backends import BACKENDS, LOOPS, canonical_name, installed_backends, load_backend
 from lenet_multi.backends.devices import choose_device, parse_device
 from lenet_multi.cli import (
     Parser,
     add_data_options,
+    add_loop_options,
     add_network_options,
     architecture_from,
     positive_float,
@@ -49,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="torch, tensorflow, mxnet with commas between, or all (all)",
     )
+    add_loop_options(parser)
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of parameters and shuffling (0)")
     parser.add_argument(
         "--lr", type=positive_float, metavar="X", help="learning rate (0.9, but 0.05 with tanh and 0.005 with relu)"
@@ -127,13 +130,15 @@ def command(argv: Sequence[str] | None = None) -> int:
             f"dataset '{dataset.name}' has {len(dataset.train)} training examples, expected at least "
             f"{least} for {TRAINING_STEPS} steps an epoch: take a larger one"
         )
-    backends = {name: load_backend(name) for name in installed}
+    loop = args.loop or LOOPS[0]
+    backends = {name: load_backend(name, fast=loop == "fast") for name in installed}
     device = args.device
     for backend in backends.values():
         choose_device(device, backend.available_devices(), backend.FRAMEWORK)
 
     ground = Ground(architecture, dataset, device, args.seed, args.lr)
-    print(f"{architecture.name} on {dataset.name}, seed {args.seed}, lr {ground.lr:g}, against a float64 referee")
+    of_loop = f"{loop} loop, seed {args.seed}, lr {ground.lr:g}"
+    print(f"{architecture.name} on {dataset.name}, {of_loop}, against a float64 referee")
     print(
         row("rung", "tolerance", [f"{name} {backends[name].VERSION}" if name in backends else name for name in names])
     )
@@ -153,6 +158,7 @@ def command(argv: Sequence[str] | None = None) -> int:
             "dataset": dataset.name,
             "seed": args.seed,
             "lr": ground.lr,
+            "loop": loop,
             "device": device,
             "machine": describe_machine(*installed, "numpy"),
             "seconds": round(seconds, 1),

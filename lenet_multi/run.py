@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import BACKENDS
+from lenet_multi.backends import BACKENDS, LOOPS
 from lenet_multi.cli import some_path
 from lenet_multi.curves import draw_curves, png
 from lenet_multi.data import Dataset
@@ -29,6 +29,7 @@ from lenet_multi.weights import Parameters, WeightsError, load_weights, require_
 
 CHECKPOINT, SUMMARY, HISTORY, CURVES = "model.safetensors", "summary.json", "history.csv", "curves.png"
 OUTPUTS = (SUMMARY, HISTORY, CURVES)  # derived from the checkpoint
+BEFORE_LOOPS = "fast"  # what trained the runs whose files do not name their loop
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,17 @@ class Leg:
     wall_seconds: float
     startup_seconds: float
     peak_rss_mb: float
+    loop: str
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as far as it has come; `backend` is the one that trains it now or did last."""
+    """A run as far as it has come; `backend` and `loop` (of `LOOPS`) are those that train it now or did last."""
 
     architecture: Architecture
     settings: Settings
     backend: str
+    loop: str
     points: list[Point] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
 
@@ -91,6 +94,7 @@ def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
     described = {
         "settings": asdict(run.settings),
         "backend": run.backend,
+        "loop": run.loop,
         "points": [asdict(point) for point in run.points],
         "legs": [asdict(leg) for leg in run.legs],
     }
@@ -113,8 +117,9 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
             Architecture.from_dict(metadata["architecture"]),
             _checked(Settings, described["settings"]),
             described["backend"],
+            described.get("loop", BEFORE_LOOPS),
             [_checked(Point, point) for point in described["points"]],
-            [_checked(Leg, leg) for leg in described["legs"]],
+            [_checked(Leg, {"loop": BEFORE_LOOPS} | leg) for leg in described["legs"]],
         )
         _require_sound(run)
     except (KeyError, TypeError, ValueError) as problem:
@@ -142,6 +147,7 @@ def _require_sound(run: Run) -> None:
     settings, last = run.settings, run.points[-1] if run.points else None
     sound = (
         run.backend in BACKENDS
+        and all(loop in LOOPS for loop in (run.loop, *(leg.loop for leg in run.legs)))
         and settings.lr > 0
         and (settings.lr_drop is None or settings.lr_drop > 0)
         and settings.batch_size > 0
@@ -161,6 +167,7 @@ def summary(run: Run) -> dict[str, Any]:
         "backend": leg.backend,
         "framework": leg.framework,
         "framework_version": leg.framework_version,
+        "loop": leg.loop,
         "device": leg.device,
         "architecture": run.architecture.to_dict(),
         "parameters": run.architecture.num_parameters,

@@ -3,6 +3,7 @@
     python -m lenet_multi.train --backend torch
     python -m lenet_multi.train --backend mxnet --dataset fashion-mnist --out runs/mxnet
     python -m lenet_multi.train --out runs/mxnet --resume --epochs 20 --backend tensorflow
+    python -m lenet_multi.train --backend torch --fast
 
 Standard output ends with the two lines of the chapter: loss and accuracies, then speed and device.
 """
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from lenet_multi.cli import (
     Parser,
     add_data_options,
     add_device_option,
+    add_loop_options,
     add_network_options,
     architecture_from,
     positive_float,
@@ -60,12 +62,14 @@ from lenet_multi.weights import Parameters, architecture_of, load_weights
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
+    from lenet_multi.fast import FastBackend
 
 GUESSING = math.log(NUM_CLASSES)  # the cross-entropy of a network that gives every class the same probability
 
 # The chapter's recipe. On the command line these are None until given, for a run that goes on brings its own.
 DEFAULTS: dict[str, Any] = {
     "backend": "torch",
+    "loop": "plain",
     "dataset": "auto",
     "epochs": 10,
     "lr": 0.9,  # large, as sigmoids pass on small gradients
@@ -78,6 +82,7 @@ DEFAULTS: dict[str, Any] = {
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.train", description="Train LeNet in one of three frameworks.")
     parser.add_argument("--backend", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
+    add_loop_options(parser)
     add_data_options(parser, default=None)
     group = parser.add_argument_group("training options")
     group.add_argument("--epochs", type=positive_int, metavar="N", help="times through the training data (10)")
@@ -106,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
         "--resume",
         action="store_true",
         help="go on after the last whole epoch of the run in --out DIR; "
-        "only backend, device and a larger --epochs may differ",
+        "only backend, loop, device and a larger --epochs may differ",
     )
     return parser
 
@@ -154,7 +159,8 @@ def start(args: argparse.Namespace) -> None:
         lr_drop=chosen["lr_drop"],
         seed=chosen["seed"],
     )
-    go(args, Run(architecture or PRESETS["lenet5"], settings, backend_name), parameters, dataset)
+    run = Run(architecture or PRESETS["lenet5"], settings, backend_name, chosen["loop"])
+    go(args, run, parameters, dataset)
 
 
 def resume(args: argparse.Namespace) -> None:
@@ -179,7 +185,8 @@ def resume(args: argparse.Namespace) -> None:
         )
     if args.epochs is not None:
         run = replace(run, settings=replace(settings, epochs=args.epochs))
-    run = replace(run, backend=require_installed(run.backend if args.backend is None else args.backend))
+    backend_name = require_installed(run.backend if args.backend is None else args.backend)
+    run = replace(run, backend=backend_name, loop=args.loop or run.loop)
     dataset = load_dataset(settings.dataset if args.dataset is None else args.dataset, args.data_dir)
     if (dataset.name, data_digest(dataset)) != (settings.dataset, settings.data_sha256):
         raise UserError(
@@ -204,8 +211,10 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
             f"--batch-size {settings.batch_size}, expected at most the {settings.num_train} training examples "
             f"of '{dataset.name}': take a smaller one"
         )
-    backend = load_backend(run.backend)
+    backend = load_backend(run.backend, fast=run.loop == "fast")
     net = backend.LeNet(run.architecture, settings.seed, args.device)
+    if run.loop == "fast" and not cast("FastBackend", backend).has_faster(net):
+        run = replace(run, loop="plain")  # as `train` of the fast backend does, and says
     if parameters is not None:
         backend.set_parameters(net, parameters)
 
@@ -291,6 +300,7 @@ def finished_leg(run: Run, backend: Backend, device: str, recorder: Recorder) ->
         wall_seconds=round(recorder.wall_seconds, 3),
         startup_seconds=round(recorder.startup_seconds or 0.0, 3),
         peak_rss_mb=round(peak_rss_mb(), 1),
+        loop=run.loop,
     )
 
 

@@ -6,15 +6,24 @@ import gc
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
 from lenet_multi.process import share_cores
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
+    from lenet_multi.fast import FastBackend
 
-BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet"}  # module here and framework's package
+LOOPS = (
+    "plain",
+    "fast",
+)  # the loop that is shown, in `lenet_multi.backends`; the one in `lenet_multi.fast`
+BACKENDS = {
+    "torch": "PyTorch",
+    "tensorflow": "TensorFlow",
+    "mxnet": "MXNet",
+}  # module here and framework's package
 ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
 
 
@@ -46,21 +55,35 @@ def require_installed(name: str) -> str:
     """
     name = canonical_name(name)
     if name not in installed_backends():
-        raise UserError(f'the {name} backend needs {BACKENDS[name]}: pip install "lenet-multi[{name}]"')
+        raise UserError(
+            f'the {name} backend needs {BACKENDS[name]}: pip install "lenet-multi[{name}]"'
+        )
     return name
 
 
-def load_backend(name: str) -> Backend:
+@overload
+def load_backend(name: str, fast: Literal[False] = False) -> Backend: ...
+@overload
+def load_backend(name: str, fast: Literal[True]) -> FastBackend: ...
+@overload
+def load_backend(name: str, fast: bool) -> Backend: ...
+def load_backend(name: str, fast: bool = False) -> Backend:
     """Import a backend and with it its framework.
+
+    Args:
+        name: `torch`, `tensorflow`, `mxnet` or an alias.
+        fast: the backend with the fast loop (`lenet_multi.fast`) instead of the plain one. Its settings bind the
+            process, so load it first, and compare speeds between processes alone.
 
     Raises:
         UserError: unknown backend, or framework not installed or not importable.
     """
     name = require_installed(name)
+    module = f"lenet_multi.{'fast' if fast else 'backends'}.{name}"
     share_cores()
     try:
-        is_new = f"lenet_multi.backends.{name}" not in sys.modules
-        backend = cast("Backend", import_module(f"lenet_multi.backends.{name}"))
+        is_new = module not in sys.modules
+        backend = cast("Backend", import_module(module))
     except (ImportError, OSError) as problem:
         raise UserError(
             f"{BACKENDS[name]} is installed but cannot be imported ({' '.join(str(problem).split())}): "

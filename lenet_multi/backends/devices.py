@@ -14,7 +14,9 @@ def parse_device(device: str) -> str:
         UserError: for anything else.
     """
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
-        raise UserError(f"device '{device}', expected auto, cpu, gpu, or gpu:N as in gpu:1: take one of these")
+        raise UserError(
+            f"device '{device}', expected auto, cpu, gpu, or gpu:N as in gpu:1: take one of these"
+        )
     return device
 
 

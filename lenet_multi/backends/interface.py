@@ -51,7 +51,9 @@ class Backend(Protocol):
         """The framework's own name for `cpu`, `gpu:0`, ..."""
         ...
 
-    def LeNet(self, architecture: Architecture, seed: int = 0, device: str = "auto") -> Network:
+    def LeNet(
+        self, architecture: Architecture, seed: int = 0, device: str = "auto"
+    ) -> Network:
         """Build and initialise a network.
 
         Args:
@@ -68,7 +70,9 @@ class Backend(Protocol):
         """The device that the network's parameters are on: `cpu`, `gpu:0`, ..."""
         ...
 
-    def batches(self, data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> DataIter:
+    def batches(
+        self, data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+    ) -> DataIter:
         """Gather batches by index and scale them: X float32 in [0, 1] in the framework's layout, y class indices (n,).
 
         What is returned can be iterated again and again.
@@ -80,7 +84,9 @@ class Backend(Protocol):
         """
         ...
 
-    def evaluate_accuracy(self, net: Network, data_iter: DataIter, device: str | None = None) -> float:
+    def evaluate_accuracy(
+        self, net: Network, data_iter: DataIter, device: str | None = None
+    ) -> float:
         """The fraction of the examples in `data_iter` that `net` classifies correctly.
 
         `device` is where they are moved to: `cpu`, `gpu:0`, ...; that of the network's parameters when None.
@@ -119,11 +125,15 @@ class Backend(Protocol):
         """A copy of the parameters in the canonical form: name to float32 array."""
         ...
 
-    def set_parameters(self, net: Network, parameters: Mapping[str, np.ndarray]) -> None:
+    def set_parameters(
+        self, net: Network, parameters: Mapping[str, np.ndarray]
+    ) -> None:
         """Overwrite the parameters with canonical ones, checked beforehand (`lenet_multi.weights`)."""
         ...
 
-    def loss_and_gradients(self, net: Network, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    def loss_and_gradients(
+        self, net: Network, X: np.ndarray, y: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
         """The mean cross-entropy of a batch, and its gradients in the parameters' canonical form.
 
         `X` is float32 (N, C, H, W), `y` int64 (N,).

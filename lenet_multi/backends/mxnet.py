@@ -1,4 +1,4 @@
-"""LeNet in Gluon on MXNet. The words mean what `lenet_multi.backends.interface` says."""
+"""LeNet in Gluon on MXNet. The words mean what `backends.interface` says."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.process import available_cores
 from lenet_multi.recorder import Recorder
 
-# The one place that makes MXNet 1.9.1, the last release, run on a NumPy newer than it: it reads `numpy.bool`, which
-# NumPy 1.24 took away. And left alone, MXNet uses half of the cores; it reads the variable when it is imported.
+# MXNet 1.9.1, the last release, reads `numpy.bool`, which NumPy 1.24 took away.
 if "bool" not in vars(numpy):
     numpy.bool = numpy.bool_  # type: ignore[attr-defined]
+# MXNet reads both when it is imported. By itself it uses half of the cores,
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
-# Left alone, it computes in the background, in a thread beside Python's; each of the two then has OpenMP threads of its
-# own, and they take the cores from each other. This engine has Python's thread compute.
+# and computes in a thread beside Python's. Each of the two has OpenMP threads, which
+# take the cores from each other. This engine computes in Python's thread.
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
 import mxnet as mx
 from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn
-
-from lenet_multi.backends.fast.mxnet import faster
 
 npx.set_np()
 with quiet_stderr():  # it says which engine it starts
@@ -42,7 +40,7 @@ POOLINGS = {"avg": nn.AvgPool2D, "max": nn.MaxPool2D}
 
 def available_devices() -> list[str]:
     """The devices that MXNet sees, GPUs first."""
-    return [f"gpu:{number}" for number in range(npx.num_gpus())] + ["cpu"]
+    return [*(f"gpu:{number}" for number in range(npx.num_gpus())), "cpu"]
 
 
 def framework_device(device: str) -> mx.Context:
@@ -50,30 +48,31 @@ def framework_device(device: str) -> mx.Context:
     return npx.cpu() if device == "cpu" else npx.gpu(int(device.removeprefix("gpu:")))
 
 
-def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn.HybridSequential:
+def LeNet(
+    architecture: Architecture, seed: int = 0, device: str = "auto"
+) -> nn.HybridSequential:
     """Build and initialise a network."""
     ctx = framework_device(choose_device(device, available_devices(), FRAMEWORK))
     mx.random.seed(seed)
     net = nn.HybridSequential()
     for name, layer in architecture.named_layers.items():
         # The prefix names the layer's parameters: `conv1_weight`, `conv1_bias`.
-        prefix = f"{name}_"
+        named = {"prefix": f"{name}_"}
         match layer:
-            case Conv(channels, kernel_size, padding, activation):
-                net.add(
-                    nn.Conv2D(channels, kernel_size=kernel_size, padding=padding, activation=activation, prefix=prefix)
-                )
-            case Pool(kind, kernel_size, stride):
-                net.add(POOLINGS[kind](pool_size=kernel_size, strides=stride, prefix=prefix))
+            case Conv(channels, k, padding, act):
+                block = nn.Conv2D(channels, k, padding=padding, activation=act, **named)
+            case Pool(kind, k, stride):
+                block = POOLINGS[kind](pool_size=k, strides=stride, **named)
             case Flatten():
-                net.add(nn.Flatten(prefix=prefix))
-            case Dense(units, activation):
-                net.add(nn.Dense(units, activation=activation, prefix=prefix))
+                block = nn.Flatten(**named)
+            case Dense(units, act):
+                block = nn.Dense(units, activation=act, **named)
+        net.add(block)
     # Biases start at zero whatever the initializer given here.
     net.initialize(init.Xavier(), ctx=ctx)
-    # Gluon learns the sizes of the layers' inputs, and with them the parameters' shapes, from the first batch.
+    # Gluon learns the sizes of the layers' inputs from the first batch: here is one.
     net(np.zeros((1, *architecture.input_shape), ctx=ctx))
-    # From here on a compiled graph with fixed memory.
+    # From here on the network is a compiled graph, whose memory is used again.
     net.hybridize(static_alloc=True, static_shape=True)
     return net
 
@@ -84,7 +83,9 @@ def device_of(net: nn.HybridBlock) -> str:
     return "cpu" if ctx.device_type == "cpu" else f"gpu:{ctx.device_id}"
 
 
-def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Batches:
+def batches(
+    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+) -> Batches:
     """Gather batches by index and scale them to [0, 1]."""
     ctx = framework_device(device)
 
@@ -96,14 +97,15 @@ def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu
     return Batches(BatchIndices(len(data)) if indices is None else indices, load)
 
 
-def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: str | None = None) -> float:
+def evaluate_accuracy(
+    net: nn.HybridBlock, data_iter: Iterable, device: str | None = None
+) -> float:
     """The fraction of the examples that the network classifies correctly."""
     ctx = framework_device(device or device_of(net))
-    forward = faster(net)
     num_correct, num_examples = 0, 0
     for X, y in data_iter:
         X, y = X.as_in_ctx(ctx), y.as_in_ctx(ctx)
-        num_correct += (forward(X).argmax(axis=1).astype("int32") == y).sum()
+        num_correct += (net(X).argmax(axis=1).astype("int32") == y).sum()
         num_examples += len(y)
     return int(num_correct) / num_examples
 
@@ -120,31 +122,33 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
-    forward = faster(net)
-    loss = gluon.loss.SoftmaxCrossEntropyLoss()
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
+    loss = gluon.loss.SoftmaxCrossEntropyLoss()
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+    train_indices = BatchIndices(len(train_data), batch_size, seed)
+    test_indices = BatchIndices(len(test_data), batch_size)
+    train_iter = batches(train_data, train_indices, device)
+    test_iter = batches(test_data, test_indices, device)
+    num_batches = len(train_iter)
+    report_at = recorder.report_points(num_batches)
     for epoch in range(recorder.first_epoch, num_epochs):
-        recorder.timer.start()
-        train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed, [epoch]), device)
-        num_batches = len(train_iter)
-        report_at = recorder.report_points(num_batches)
         loss_sum, num_correct, num_examples = 0.0, 0, 0
-        for i, (X, y) in enumerate(train_iter):
+        recorder.timer.start()
+        for i, (X, y) in enumerate(train_iter.epoch(epoch)):
             with autograd.record():
-                y_hat = forward(X)
+                y_hat = net(X)
                 l = loss(y_hat, y)
             l.backward()
-            # The loss is one number per example; the step divides the gradient of their sum.
+            # The loss is one number per example: the step divides their sum's gradient.
             trainer.step(len(y))
             # The sums stay with MXNet; only a report reads them.
             loss_sum += l.sum()
             num_correct += (y_hat.argmax(axis=1).astype("int32") == y).sum()
             num_examples += len(y)
             if i in report_at:
-                train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
+                train_loss = float(loss_sum) / num_examples
+                train_acc = int(num_correct) / num_examples
                 recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
         recorder.timer.stop()
         recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
@@ -154,13 +158,16 @@ def train(
 
 def get_parameters(net: nn.HybridBlock) -> dict[str, numpy.ndarray]:
     """A copy of the parameters in the canonical form, which is MXNet's own."""
-    return {name.replace("_", "."): value.data().asnumpy() for name, value in net.collect_params().items()}
+    parameters = net.collect_params().items()
+    return {name.replace("_", "."): p.data().asnumpy() for name, p in parameters}
 
 
-def set_parameters(net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray]) -> None:
+def set_parameters(
+    net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray]
+) -> None:
     """Overwrite the parameters with canonical ones."""
-    for name, parameter in net.collect_params().items():
-        parameter.set_data(np.array(parameters[name.replace("_", ".")]))
+    for name, p in net.collect_params().items():
+        p.set_data(np.array(parameters[name.replace("_", ".")]))
 
 
 def loss_and_gradients(
@@ -172,10 +179,14 @@ def loss_and_gradients(
     with autograd.record():
         l = loss(net(np.array(X, ctx=ctx)), np.array(y, ctx=ctx)).mean()
     l.backward()
-    return float(l), {name.replace("_", "."): value.grad().asnumpy() for name, value in net.collect_params().items()}
+    parameters = net.collect_params().items()
+    gradients = {name.replace("_", "."): p.grad().asnumpy() for name, p in parameters}
+    return float(l), gradients
 
 
-def layer_outputs(net: nn.HybridSequential, X: numpy.ndarray) -> dict[str, numpy.ndarray]:
+def layer_outputs(
+    net: nn.HybridSequential, X: numpy.ndarray
+) -> dict[str, numpy.ndarray]:
     """What each layer of the description gives, after its activation."""
     outputs = {}
     x = np.array(X, ctx=framework_device(device_of(net)))

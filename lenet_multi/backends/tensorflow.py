@@ -1,4 +1,4 @@
-"""LeNet in Keras on TensorFlow. The words mean what `lenet_multi.backends.interface` says."""
+"""LeNet in Keras on TensorFlow. The words mean what `backends.interface` says."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ import numpy as np
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.backends.quiet import quiet_stderr
-from lenet_multi.data import BatchIndices, Split, epoch_order
+from lenet_multi.data import BatchIndices, Split
 from lenet_multi.recorder import Recorder
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can sit on other frameworks too
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# oneDNN's convolutions, which TensorFlow by itself takes only on processors with AVX-512.
+# oneDNN's convolutions: by itself TensorFlow takes them on some processors alone.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-with quiet_stderr():  # what TensorFlow says all the same when it starts; an error here still raises
+# TensorFlow writes on standard error when it starts. An error here still raises.
+with quiet_stderr():
     import keras
     import tensorflow as tf
     from keras import layers
 
-    from lenet_multi.backends.fast.tensorflow import faster, one_thread_per_operation
-
-    # Left alone, TensorFlow takes nearly all memory of every GPU as soon as it looks at them.
-    with suppress(RuntimeError):  # TensorFlow is at work already, as somebody else has set it
+    # By itself TensorFlow takes nearly all memory of every GPU as soon as it starts.
+    with suppress(RuntimeError):  # it has started already
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-    # float32 on a GPU too: by itself TensorFlow rounds the inputs of products there to 10 bits.
+    # float32 on a GPU too: by itself TensorFlow rounds products' inputs to 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    one_thread_per_operation()
     tf.config.list_logical_devices()
 
 FRAMEWORK = "TensorFlow"
@@ -43,7 +41,8 @@ POOLINGS = {"avg": layers.AveragePooling2D, "max": layers.MaxPooling2D}
 
 def available_devices() -> list[str]:
     """The devices that TensorFlow sees, GPUs first."""
-    return [f"gpu:{number}" for number in range(len(tf.config.list_logical_devices("GPU")))] + ["cpu"]
+    num_gpus = len(tf.config.list_logical_devices("GPU"))
+    return [*(f"gpu:{number}" for number in range(num_gpus)), "cpu"]
 
 
 def framework_device(device: str) -> str:
@@ -52,7 +51,7 @@ def framework_device(device: str) -> str:
 
 
 def convolution(name: str, layer: Conv) -> list[layers.Layer]:
-    """The layer and, where Keras has no word for its padding, the zeros as a layer before it."""
+    """The layer; before it one of zeros where Keras has no word for its padding."""
     same = 0 < 2 * layer.padding == layer.kernel_size - 1
     convolution = layers.Conv2D(
         layer.channels,
@@ -66,8 +65,14 @@ def convolution(name: str, layer: Conv) -> list[layers.Layer]:
     return [layers.ZeroPadding2D(layer.padding, name=f"{name}_zeros"), convolution]
 
 
-def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> keras.Sequential:
-    """Build and initialise a network."""
+def LeNet(
+    architecture: Architecture, seed: int = 0, device: str = "auto"
+) -> keras.Sequential:
+    """Build and initialise a network.
+
+    To train it with an optimizer of your own, compile it in its strategy's scope:
+    `with net.distribute_strategy.scope(): net.compile(optimizer="adam", ...)`.
+    """
     device = choose_device(device, available_devices(), FRAMEWORK)
     keras.utils.set_random_seed(seed)
     channels, height, width = architecture.input_shape
@@ -76,15 +81,16 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> ke
         for name, layer in architecture.named_layers.items():
             match layer:
                 case Conv():
-                    for part in convolution(name, layer):
-                        net.add(part)
-                case Pool(kind, kernel_size, stride):
-                    net.add(POOLINGS[kind](pool_size=kernel_size, strides=stride, name=name))
+                    made = convolution(name, layer)
+                case Pool(kind, k, stride):
+                    made = [POOLINGS[kind](pool_size=k, strides=stride, name=name)]
                 case Flatten():
-                    net.add(layers.Flatten(name=name))
+                    made = [layers.Flatten(name=name)]
                 case Dense(units, activation):
-                    net.add(layers.Dense(units, activation=activation, name=name))
-    # Xavier-uniform ("glorot_uniform") weights and zero biases are what Keras starts with.
+                    made = [layers.Dense(units, activation=activation, name=name)]
+            for part in made:
+                net.add(part)
+    # Keras starts with Xavier-uniform ("glorot_uniform") weights and zero biases.
     return net
 
 
@@ -94,35 +100,81 @@ def device_of(net: keras.Model) -> str:
     return "cpu" if device.startswith("cpu") else device
 
 
-def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> tf.data.Dataset:
+def batches(
+    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+) -> tf.data.Dataset:
     """Gather batches by index and scale them to [0, 1]."""
     indices = BatchIndices(len(data)) if indices is None else indices
-    index_iter = tf.data.Dataset.from_generator(indices.__iter__, output_signature=tf.TensorSpec([None], tf.int64))
-    # tf.data works on the CPU whatever `device` says; Keras moves each batch to where the network is.
+    order_spec = tf.TensorSpec([len(data)], tf.int64)
+    # tf.data works on the CPU; Keras moves each batch to the network's device.
     with tf.device(framework_device("cpu")):
         images = tf.constant(data.images.transpose(0, 2, 3, 1))
         labels = tf.constant(data.labels, dtype=tf.int64)
 
-        def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            X = tf.cast(tf.gather(images, index), tf.float32) / 255
-            y = tf.gather(labels, index)
-            return X, y
+        def of_epoch(order: tf.Tensor) -> tf.data.Dataset:
+            def load(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                i = order[start : start + indices.batch_size]
+                X = tf.cast(tf.gather(images, i), tf.float32) / 255
+                return X, tf.gather(labels, i)
 
-        return index_iter.map(load).prefetch(2).apply(tf.data.experimental.assert_cardinality(len(indices)))
+            return tf.data.Dataset.range(0, len(data), indices.batch_size).map(load)
+
+        # Python gives the order of an epoch; all the rest is TensorFlow's.
+        orders = tf.data.Dataset.from_generator(
+            indices.orders, output_signature=order_spec
+        )
+        data_iter = orders.flat_map(of_epoch).prefetch(2)
+        return data_iter.apply(tf.data.experimental.assert_cardinality(len(indices)))
 
 
-def evaluate_accuracy(net: keras.Model, data_iter: Iterable, device: str | None = None) -> float:
+def evaluate_accuracy(
+    net: keras.Model, data_iter: Iterable, device: str | None = None
+) -> float:
     """The fraction of the examples that the network classifies correctly.
 
-    Written out, where `net.evaluate` would do, so that a network that is not compiled can be evaluated too.
+    `net.evaluate` gives it too, for a network that is compiled.
     """
-    forward = faster(net).infer
     num_correct, num_examples = 0, 0
     with tf.device(framework_device(device or device_of(net))):
         for X, y in data_iter:
-            num_correct += tf.math.count_nonzero(tf.argmax(forward(X), axis=1) == y)
+            num_correct += tf.math.count_nonzero(tf.argmax(net(X), axis=1) == y)
             num_examples += len(y)
     return int(num_correct) / num_examples
+
+
+class TrainCallback(keras.callbacks.Callback):
+    """Times the epochs, reports, evaluates after each, and prints the closing lines."""
+
+    def __init__(
+        self, net: keras.Model, test_data: Split, batch_size: int, recorder: Recorder
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.num_test = len(test_data)
+        self.test_iter = batches(test_data, BatchIndices(self.num_test, batch_size))
+        self.recorder = recorder
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+        self.num_batches = self.params["steps"]
+        self.report_at = self.recorder.report_points(self.num_batches)
+        self.recorder.timer.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if batch in self.report_at:
+            epoch = self.epoch + (batch + 1) / self.num_batches
+            # Keras's are means over the epoch so far.
+            self.recorder.add(epoch, float(logs["loss"]), float(logs["accuracy"]))
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.recorder.timer.stop()
+        tested = self.net.evaluate(self.test_iter, verbose=0, return_dict=True)
+        # Keras divides in float32: this is the same fraction in float64.
+        test_acc = round(tested["accuracy"] * self.num_test) / self.num_test
+        self.recorder.end_epoch(epoch + 1, test_acc)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.recorder.close(device_of(self.net))
 
 
 def train(
@@ -136,44 +188,37 @@ def train(
     recorder: Recorder | None = None,
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
-    device = device_of(net)
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    with net.distribute_strategy.scope():  # the one that the network was built in
-        # Both take examples by their indices, and gather the images where they compute.
-        train_net, test_net = faster(net, train_data.images, batch_size), faster(net, test_data.images, batch_size)
+    epochs = range(recorder.first_epoch, num_epochs)
+    train_indices = BatchIndices(len(train_data), batch_size, seed, epochs)
+    train_iter = batches(train_data, train_indices)
+    # The OneDeviceStrategy that the network was built in.
+    with net.distribute_strategy.scope():
         optimizer = keras.optimizers.SGD(learning_rate=lr)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA, Keras's default, is slower for this network on a CPU.
-        train_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
-        test_net.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
-    labels, test_labels = train_data.labels.astype(np.int64), test_data.labels.astype(np.int64)
-    num_batches = len(BatchIndices(len(train_data), batch_size))
-    report_at = sorted(recorder.report_points(num_batches))
-    for epoch in range(recorder.first_epoch, num_epochs):
-        recorder.timer.start()
-        order = epoch_order(len(train_data), seed, epoch)
-        loss_sum, num_correct, num_examples = 0.0, 0.0, 0
-        # TensorFlow goes through all batches up to a report without coming back to Python.
-        stops = [(i + 1) * batch_size for i in report_at[:-1]]
-        for i, index in zip(report_at, np.split(order, stops), strict=True):
-            means = train_net.train_on_batch(index, labels[index], return_dict=True)
-            loss_sum += means["loss"] * len(index)
-            num_correct += means["accuracy"] * len(index)
-            num_examples += len(index)
-            recorder.add(epoch + (i + 1) / num_batches, loss_sum / num_examples, num_correct / num_examples)
-        recorder.timer.stop()
-        means = test_net.test_on_batch(np.arange(len(test_data)), test_labels, return_dict=True)
-        recorder.end_epoch(epoch + 1, round(means["accuracy"] * len(test_data)) / len(test_data))
-    recorder.close(device)
+        net.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    net.fit(
+        train_iter,
+        epochs=num_epochs,
+        initial_epoch=recorder.first_epoch,
+        steps_per_epoch=train_indices.batches_per_epoch,
+        shuffle=False,  # `train_iter` is shuffled
+        verbose=0,  # the recorder reports
+        callbacks=[TrainCallback(net, test_data, batch_size, recorder)],
+    )
     return recorder
 
 
-def canonical_axes(net: keras.Model, layer: layers.Layer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """How to make a Keras kernel canonical: the shape to see it in, then the order of the axes.
+def canonical_axes(
+    net: keras.Model, layer: layers.Layer
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How to make a kernel canonical: the shape to see it in, the order of its axes.
 
-    Keras keeps convolution kernels as (height, width, in, out), dense ones as (in, out). The dense layer after flatten
-    has its inputs in the order (H, W, C), for Keras flattens channels-last.
+    Keras keeps convolution kernels as (height, width, in, out), dense ones as (in,
+    out). The dense layer after flatten has its inputs in the order (H, W, C), for Keras
+    flattens channels-last.
     """
     if isinstance(layer, layers.Conv2D):
         return layer.kernel.shape, (3, 2, 0, 1)
@@ -184,7 +229,7 @@ def canonical_axes(net: keras.Model, layer: layers.Layer) -> tuple[tuple[int, ..
 
 
 def canonical(net: keras.Model, arrays: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays in the order and layout of `net.weights` (kernel, bias, kernel, ...) as canonical ones by name."""
+    """Canonical arrays by name, from arrays as `net.weights` has them."""
     parameters, array_iter = {}, iter(arrays)
     for layer in net.layers:
         if layer.weights:
@@ -207,12 +252,15 @@ def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> No
     for layer in net.layers:
         if layer.weights:
             shape, axes = canonical_axes(net, layer)
-            weight = parameters[f"{layer.name}.weight"].reshape([shape[axis] for axis in axes])
-            kernel = weight.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
-            layer.set_weights([kernel, parameters[f"{layer.name}.bias"]])
+            weight, bias = (parameters[f"{layer.name}.{p}"] for p in ("weight", "bias"))
+            kernel = weight.reshape([shape[axis] for axis in axes])
+            kernel = kernel.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
+            layer.set_weights([kernel, bias])
 
 
-def loss_and_gradients(net: keras.Model, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+def loss_and_gradients(
+    net: keras.Model, X: np.ndarray, y: np.ndarray
+) -> tuple[float, dict[str, np.ndarray]]:
     """The mean cross-entropy of a batch and its canonical gradients."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with tf.device(framework_device(device_of(net))), tf.GradientTape() as tape:
@@ -228,6 +276,6 @@ def layer_outputs(net: keras.Model, X: np.ndarray) -> dict[str, np.ndarray]:
         x = tf.constant(X.transpose(0, 2, 3, 1))
         for layer in net.layers:
             x = layer(x)
-            # `conv1` overwrites `conv1_zeros`: what counts is what the next layer gets.
+            # `conv1` overwrites `conv1_zeros`: the next layer gets the former.
             outputs[layer.name.partition("_")[0]] = x.numpy()
     return outputs

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.backends.fast.cuda_graph import as_graph
-from lenet_multi.backends.fast.torch import SGD, faster, faster_step
 from lenet_multi.data import Batches, BatchIndices, Split
 from lenet_multi.recorder import Recorder
 
@@ -28,7 +26,8 @@ POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 def available_devices() -> list[str]:
     """The devices that PyTorch sees, GPUs first."""
-    return [f"gpu:{number}" for number in range(torch.accelerator.device_count())] + ["cpu"]
+    num_gpus = torch.accelerator.device_count()
+    return [*(f"gpu:{number}" for number in range(num_gpus)), "cpu"]
 
 
 def framework_device(device: str) -> torch.device:
@@ -43,33 +42,38 @@ def init_weights(module: nn.Module) -> None:
     """Xavier-uniform weights and zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(module.bias)
 
 
-def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> nn.Sequential:
+def LeNet(
+    architecture: Architecture, seed: int = 0, device: str = "auto"
+) -> nn.Sequential:
     """Build and initialise a network."""
     device = choose_device(device, available_devices(), FRAMEWORK)
     torch.manual_seed(seed)
     net = nn.Sequential()
     for name, layer in architecture.named_layers.items():
-        # PyTorch is told the sizes of a layer's input.
-        in_features = architecture.input_shapes[name][0]
+        # PyTorch is told the size of a layer's input: channels, or features.
+        size = architecture.input_shapes[name][0]
         match layer:
-            case Conv(channels, kernel_size, padding):
-                net.add_module(name, nn.Conv2d(in_features, channels, kernel_size=kernel_size, padding=padding))
-            case Pool(kind, kernel_size, stride):
-                net.add_module(name, POOLINGS[kind](kernel_size=kernel_size, stride=stride))
+            case Conv(channels, k, padding):
+                module = nn.Conv2d(size, channels, kernel_size=k, padding=padding)
+            case Pool(kind, k, stride):
+                module = POOLINGS[kind](kernel_size=k, stride=stride)
             case Flatten():
-                net.add_module(name, nn.Flatten())
+                module = nn.Flatten()
             case Dense(units):
-                net.add_module(name, nn.Linear(in_features, units))
+                module = nn.Linear(size, units)
+        net.add_module(name, module)
         # An activation is a layer of its own.
         if isinstance(layer, Conv | Dense) and layer.activation:
-            net.add_module(f"{name}_{layer.activation}", ACTIVATIONS[layer.activation]())
+            activation = ACTIVATIONS[layer.activation]()
+            net.add_module(f"{name}_{layer.activation}", activation)
     net.apply(init_weights)
     if device == "cpu":
-        # The shapes stay (N, C, H, W); in memory the channels come last, which convolutions there are faster with.
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Shapes stay (N, C, H, W). In memory the channels come last: convolutions
+        # on a CPU are faster so.
+        net.to(memory_format=torch.channels_last)
     return net.to(framework_device(device))
 
 
@@ -79,22 +83,26 @@ def device_of(net: nn.Module) -> str:
     return "cpu" if device.type == "cpu" else f"gpu:{device.index}"
 
 
-def batches(data: Split, indices: BatchIndices | None = None, device: str = "cpu") -> Batches:
+def batches(
+    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+) -> Batches:
     """Gather batches by index and scale them to [0, 1]."""
     to = framework_device(device)
-    images, labels = torch.from_numpy(data.images).to(to), torch.from_numpy(data.labels).long().to(to)
+    images = torch.from_numpy(data.images).to(to)
+    labels = torch.from_numpy(data.labels).long().to(to)
 
     def load(index: np.ndarray) -> tuple[Tensor, Tensor]:
-        i = torch.from_numpy(index).to(to, non_blocking=True)  # the host need not wait for a GPU
+        i = torch.from_numpy(index).to(to)
         return images.index_select(0, i) / 255, labels.index_select(0, i)
 
     return Batches(BatchIndices(len(data)) if indices is None else indices, load)
 
 
-def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = None) -> float:
+def evaluate_accuracy(
+    net: nn.Module, data_iter: Iterable, device: str | None = None
+) -> float:
     """The fraction of the examples that the network classifies correctly."""
     to = framework_device(device or device_of(net))
-    forward = faster(net)
     num_correct, num_examples = 0, 0
     net.eval()
     with torch.no_grad():
@@ -102,7 +110,7 @@ def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = 
             # A batch may hold several inputs, for networks that take more than one.
             X = [x.to(to) for x in X] if isinstance(X, list) else X.to(to)
             y = y.to(to)
-            num_correct += (forward(X).argmax(dim=1) == y).sum()
+            num_correct += (net(X).argmax(dim=1) == y).sum()
             num_examples += len(y)
     return int(num_correct) / num_examples
 
@@ -119,42 +127,34 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
-    optimizer = SGD(net.parameters(), lr=lr)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     loss = nn.CrossEntropyLoss()
     recorder = recorder or Recorder()
-    to = framework_device(device)
-    # The sums stay on the device; only a report reads them.
-    loss_sum, num_correct = torch.zeros((), device=to), torch.zeros((), dtype=torch.long, device=to)
-
-    def train_batch(X: Tensor, y: Tensor) -> None:
-        optimizer.zero_grad()
-        y_hat = net(X)
-        l = loss(y_hat, y)
-        l.backward()
-        optimizer.step()
-        with torch.no_grad():
-            loss_sum.add_(l * len(y))
-            num_correct.add_((y_hat.argmax(dim=1) == y).sum())
-
-    # The same step: on a CPU with the backward passes written out, on an NVIDIA GPU as a single launch.
-    step = faster_step(net, lr, loss_sum, num_correct) or as_graph(train_batch, to)
     recorder.start(num_epochs, len(train_data))
-    load = batches(train_data, device=device).load  # from here on the data is on the device
-    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+    train_indices = BatchIndices(len(train_data), batch_size, seed)
+    test_indices = BatchIndices(len(test_data), batch_size)
+    train_iter = batches(train_data, train_indices, device)
+    test_iter = batches(test_data, test_indices, device)
+    num_batches = len(train_iter)
+    report_at = recorder.report_points(num_batches)
     for epoch in range(recorder.first_epoch, num_epochs):
-        recorder.timer.start()
-        train_iter = Batches(BatchIndices(len(train_data), batch_size, seed, [epoch]), load)
-        num_batches = len(train_iter)
-        report_at = recorder.report_points(num_batches)
-        num_examples = 0
-        loss_sum.zero_()
-        num_correct.zero_()
+        loss_sum, num_correct, num_examples = 0.0, 0, 0
         net.train()
-        for i, (X, y) in enumerate(train_iter):
-            step(X, y)
-            num_examples += len(y)
+        recorder.timer.start()
+        for i, (X, y) in enumerate(train_iter.epoch(epoch)):
+            optimizer.zero_grad()
+            y_hat = net(X)
+            l = loss(y_hat, y)
+            l.backward()
+            optimizer.step()
+            # The sums stay on the device; only a report reads them.
+            with torch.no_grad():
+                loss_sum += l * len(y)
+                num_correct += (y_hat.argmax(dim=1) == y).sum()
+                num_examples += len(y)
             if i in report_at:
-                train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
+                train_loss = float(loss_sum) / num_examples
+                train_acc = int(num_correct) / num_examples
                 recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
         recorder.timer.stop()
         recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
@@ -164,31 +164,37 @@ def train(
 
 def get_parameters(net: nn.Module) -> dict[str, np.ndarray]:
     """A copy of the parameters in the canonical form, which is PyTorch's own."""
-    return {name: np.array(value.cpu(), np.float32, order="C") for name, value in net.state_dict().items()}
+    state = net.state_dict()
+    return {name: np.array(p.cpu(), np.float32, order="C") for name, p in state.items()}
 
 
 def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None:
     """Overwrite the parameters with canonical ones."""
-    net.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
+    state = {name: torch.from_numpy(value) for name, value in parameters.items()}
+    net.load_state_dict(state)
 
 
-def loss_and_gradients(net: nn.Module, X: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+def loss_and_gradients(
+    net: nn.Module, X: np.ndarray, y: np.ndarray
+) -> tuple[float, dict[str, np.ndarray]]:
     """The mean cross-entropy of a batch and its canonical gradients."""
-    device = next(net.parameters()).device
-    parameters = dict(net.named_parameters())
+    to = framework_device(device_of(net))
     loss = nn.CrossEntropyLoss()
-    l = loss(net(torch.from_numpy(X).to(device)), torch.from_numpy(y).to(device))
-    gradients = zip(parameters, torch.autograd.grad(l, list(parameters.values())), strict=True)
-    return l.item(), {name: np.array(value.cpu(), order="C") for name, value in gradients}
+    l = loss(net(torch.from_numpy(X).to(to)), torch.from_numpy(y).to(to))
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    gradients = (
+        np.array(g.cpu(), order="C") for g in torch.autograd.grad(l, parameters)
+    )
+    return l.item(), dict(zip(names, gradients, strict=True))
 
 
 def layer_outputs(net: nn.Sequential, X: np.ndarray) -> dict[str, np.ndarray]:
     """What each layer of the description gives, after its activation."""
     outputs = {}
     with torch.no_grad():
-        x = torch.from_numpy(X).to(next(net.parameters()).device)
+        x = torch.from_numpy(X).to(framework_device(device_of(net)))
         for name, module in net.named_children():
             x = module(x)
-            # `conv1_sigmoid` overwrites `conv1`: what counts is what the next layer gets.
+            # `conv1_sigmoid` overwrites `conv1`: the next layer gets the former.
             outputs[name.partition("_")[0]] = x.cpu().numpy()
     return outputs

@@ -7,7 +7,7 @@ stopped goes on with the batches it would have seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,24 @@ class BatchIndices:
     seed: int | None = None
     epochs: Sequence[int] = (0,)
 
-    def __len__(self) -> int:
-        return len(self.epochs) * -(-self.num_examples // self.batch_size)
+    @property
+    def batches_per_epoch(self) -> int:
+        """The number of batches in one epoch, the short last one included."""
+        return -(-self.num_examples // self.batch_size)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __len__(self) -> int:
+        return len(self.epochs) * self.batches_per_epoch
+
+    def orders(self) -> Iterator[np.ndarray]:
+        """The order of the examples in each epoch, int64 (num_examples,)."""
         for epoch in self.epochs:
             if self.seed is None:
-                order = np.arange(self.num_examples)
+                yield np.arange(self.num_examples)
             else:
-                order = epoch_order(self.num_examples, self.seed, epoch)
+                yield epoch_order(self.num_examples, self.seed, epoch)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for order in self.orders():
             for start in range(0, self.num_examples, self.batch_size):
                 yield order[start : start + self.batch_size]
 
@@ -64,3 +73,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.load, self.indices)
+
+    def epoch(self, epoch: int) -> Batches:
+        """The batches of this epoch (counted from 0) alone, from the same data."""
+        return replace(self, indices=replace(self.indices, epochs=[epoch]))

@@ -2,23 +2,30 @@
 
 A layer keeps for its backward pass what `forward` gives second; `backward` gives the gradient of its input, and those
 of its parameters in order. Arrays are overwritten in place, and each lies in memory as its operation is fast with.
-`lenet_multi.backends.fast` tells of the convolutions.
+`lenet_multi.fast` says why convolutions and poolings are computed together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Size, Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from lenet_multi.fast.parts import NUM_PARTS
 
 FEW_CHANNELS = 4  # input channels; with more, a strided convolution is slow backward
 PAIRED_CHANNELS = 8  # with as many, a vector register holds the channels of two pixels
 MANY_CHANNELS = 16  # with as many, the gradient of the input is fast with the channels last
 LARGE_WEIGHT = 5000  # numbers; from there on oneDNN's matrix product is faster than MKL's on some processors
+
+SUM, NO_LABEL = 2, -100  # as the losses of `torch.nn` have them: the sum over the examples; a label that is none
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GRADIENT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 Gradients = tuple[Tensor, ...]
 
@@ -49,6 +56,82 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
     nn.ReLU: Activation(torch.relu_, lambda dy, y: aten.threshold_backward.grad_input(dy, y, 0, grad_input=y)),
 }
 NONE = Activation(lambda x: x, lambda dy, y: dy)
+KNOWN = (nn.Conv2d, nn.Linear, nn.Flatten, nn.AvgPool2d, nn.MaxPool2d, *ACTIVATIONS)
+
+
+def fast_layers(net: nn.Module) -> Layers | None:
+    """The network's layers, where all are known and autograd is asked for nothing else; None elsewhere."""
+    parameters = list(net.parameters())
+    if type(net) is not nn.Sequential or not all(type(module) in KNOWN for module in net):
+        return None
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in parameters):
+        return None
+    if _has_any_global_hook() or any(getattr(module, hooks) for module in net.modules() for hooks in HOOKS):
+        return None
+    if any(getattr(parameter, hooks) for parameter in parameters for hooks in GRADIENT_HOOKS):
+        return None
+    if any(getattr(module, "inplace", False) for module in net):
+        return None
+    layers = list(layers_of(list(net)))
+    pooled = any(isinstance(layer, StridedConvolution | ActivatedPool) for layer in layers)
+    return Layers(layers) if pooled or NUM_PARTS > 1 else None
+
+
+class Layers:
+    """A network's layers, one after the other."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+        # Inference mode does without all that autograd might ever ask for.
+        autograd = any(isinstance(layer, ByAutograd) for layer in layers)
+        self.mode = torch.no_grad if autograd else torch.inference_mode
+
+    def num_correct(self, X: Tensor, y: Tensor) -> Tensor:
+        """How many of these examples the network classifies correctly, int64 ()."""
+        with self.mode():
+            y_hat, _ = self.forward(X)
+            return (y_hat.argmax(dim=1) == y).sum()
+
+    def gradients(self, X: Tensor, y: Tensor, batch_size: int) -> tuple[Gradients, Tensor, Tensor]:
+        """What these examples add to a batch.
+
+        Returns:
+            Their share of the gradients of the batch's mean loss, one for each parameter in order; the sum of their
+            losses, float32 (); how many of them are classified correctly, int64 ().
+        """
+        with self.mode():
+            y_hat, kept = self.forward(X)
+            num_correct = (y_hat.argmax(dim=1) == y).sum()
+            loss_sum, dy = cross_entropy(y_hat, y, batch_size)
+            return self.backward(dy, kept), loss_sum, num_correct
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Any]]:
+        """The logits, and what the layers need for the backward pass."""
+        kept = []
+        for layer in self.layers:
+            x, for_backward = layer.forward(x)
+            kept.append(for_backward)
+        return x, kept
+
+    def backward(self, dy: Tensor, kept: list[Any]) -> Gradients:
+        """The gradients of all parameters, in order."""
+        gradients: Gradients = ()
+        for layer in reversed(self.layers):
+            dy, found = layer.backward(dy, kept.pop())  # type: ignore[assignment]
+            gradients = (*found, *gradients)
+        return gradients
+
+
+def cross_entropy(y_hat: Tensor, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """The sum over examples, and the gradient of their share of the batch's mean.
+
+    By the operations that `nn.CrossEntropyLoss` and autograd call.
+    """
+    log_probabilities = torch.log_softmax(y_hat, 1)
+    l, count = aten.nll_loss_forward(log_probabilities, y, None, SUM, NO_LABEL)
+    share = l.new_full((), 1 / batch_size)
+    dy = aten.nll_loss_backward(share, log_probabilities, y, None, SUM, NO_LABEL, count)
+    return l, aten._log_softmax_backward_data(dy, log_probabilities, 1, dy.dtype)
 
 
 def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
@@ -57,15 +140,17 @@ def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
     while rest:
         is_first = len(rest) == len(modules)
         match rest:
-            case [nn.Conv2d() as conv, after, nn.AvgPool2d(kernel_size=int(size)) as pool, *others] if (
+            case [nn.Conv2d() as conv, after, nn.AvgPool2d() | nn.MaxPool2d() as pool, *others] if (
                 type(after) in ACTIVATIONS and is_plain(conv) and is_plain(pool)
             ):
-                activation, rest = ACTIVATIONS[type(after)], others
+                rest = others
+                size = int(pool.kernel_size)  # type: ignore[arg-type]
+                pooling: Pooling = POOLINGS[type(pool)](ACTIVATIONS[type(after)], size)
                 if is_first and conv.in_channels <= FEW_CHANNELS:
-                    yield StridedConvolution(conv, activation, size, paired=bool(rest) and takes_pairs(rest[0]))
+                    yield StridedConvolution(conv, pooling, size, paired=bool(rest) and takes_pairs(rest[0]))
                 else:
                     yield Convolution(conv)
-                    yield ActivatedPool(activation, size)
+                    yield ActivatedPool(pooling, size)
             case [nn.Conv2d() as conv, *rest] if conv.in_channels > FEW_CHANNELS and is_plain(conv):
                 yield Convolution(conv)
             case [nn.Flatten(start_dim=1, end_dim=-1), *rest]:
@@ -79,11 +164,12 @@ def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
                 yield ByAutograd(module, is_first)
 
 
-def is_plain(module: nn.Conv2d | nn.AvgPool2d) -> bool:
+def is_plain(module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d) -> bool:
     """Whether it is as the description's layers are: nothing but sizes, channels and a convolution's padding."""
-    if isinstance(module, nn.AvgPool2d):
-        plain = nn.AvgPool2d(module.kernel_size)
-        return all(getattr(module, name) == getattr(plain, name) for name in plain.__constants__)
+    if not isinstance(module, nn.Conv2d):
+        plain = type(module)(module.kernel_size)
+        same = all(getattr(module, name) == getattr(plain, name) for name in plain.__constants__)
+        return same and isinstance(module.kernel_size, int)
     settings = (module.stride, module.dilation, module.groups, module.padding_mode)
     same_padding = isinstance(module.padding, tuple) and len(set(module.padding)) == 1
     square = len(set(module.kernel_size)) == 1
@@ -154,15 +240,110 @@ def takes_pairs(module: nn.Module) -> bool:
     )
 
 
+class Pooling(Protocol):
+    """An activation and the pooling after it; arrays are overwritten."""
+
+    scale: float
+    """What the gradients of `sets_gradient` still have to be multiplied by."""
+
+    def sets(self, x: Tensor) -> Tensor:
+        """Pool over sets of channels: (N, rows, places, numbers) to (N, rows, 1, numbers)."""
+
+    def sets_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient of the array that `sets` was given and has left as `x`; `y` is what it returned."""
+
+    def windows(self, x: Tensor) -> Tensor:
+        """Pool over windows: (N, H, size, W, size, C) to (N, H, W, C)."""
+
+    def windows_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """As `sets_gradient`, for `windows`."""
+
+
+class MeanPooling:
+    """An activation, and then the mean."""
+
+    def __init__(self, activation: Activation, size: int) -> None:
+        self.activation, self.size, self.scale = activation, size, 1 / size**2
+
+    def sets(self, x: Tensor) -> Tensor:
+        """As `Pooling` says."""
+        # As a product, for `mean` is slow here.
+        return x.new_full((1, self.size**2), self.scale) @ self.activation.function(x)
+
+    def sets_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """As `Pooling` says; the mean's factor is left to the few numbers of the parameters."""
+        return self.activation.gradient(dy.expand_as(x), x)
+
+    def windows(self, x: Tensor) -> Tensor:
+        """As `Pooling` says."""
+        rows = total(self.activation.function(x).unbind(2))
+        return total(rows.unbind(3)) * self.scale
+
+    def windows_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """As `Pooling` says."""
+        n, height, size, *_ = x.shape
+        row = torch.cat([dy * self.scale] * size, dim=3).view(n, height, 1, -1)
+        return self.activation.gradient(row.expand(-1, -1, size, -1), x.view(n, height, size, -1))
+
+
+class MaxPooling:
+    """The maximum, and then the activation: it never falls, and so gives the same as before the maximum."""
+
+    scale = 1.0
+
+    def __init__(self, activation: Activation, size: int) -> None:
+        self.activation, self.size = activation, size
+
+    def sets(self, x: Tensor) -> Tensor:
+        """As `Pooling` says; leaves 1 in `x` where a number is larger than those before it, else 0."""
+        return self._largest(x.unbind(2)).unsqueeze(2)
+
+    def sets_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """As `Pooling` says; the first of equal numbers has the gradient."""
+        self._to_largest(dy.squeeze(2), x.unbind(2), y.squeeze(2))
+        return x
+
+    def windows(self, x: Tensor) -> Tensor:
+        """As `Pooling` says, and as `sets`."""
+        return self._largest(self._places(x))
+
+    def windows_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """As `Pooling` says, and as `sets_gradient`."""
+        self._to_largest(dy, self._places(x), y)
+        return x
+
+    def _places(self, x: Tensor) -> list[Tensor]:
+        return [place for row in x.unbind(2) for place in row.unbind(3)]
+
+    def _largest(self, places: Sequence[Tensor]) -> Tensor:
+        largest = places[0].clone()
+        for place in places[1:]:
+            so_far, largest = largest, torch.maximum(largest, place)
+            place.gt_(so_far)
+        return self.activation.function(largest)
+
+    def _to_largest(self, dy: Tensor, places: Sequence[Tensor], y: Tensor) -> None:
+        dy = self.activation.gradient(dy, y.clone())
+        for place in reversed(places[1:]):
+            dy.sub_(place.mul_(dy))
+        places[0].copy_(dy)
+
+
+POOLINGS: dict[type[nn.Module], type[MeanPooling] | type[MaxPooling]] = {
+    nn.AvgPool2d: MeanPooling,
+    nn.MaxPool2d: MaxPooling,
+}
+
+
 class StridedConvolution:
-    """The first convolution, its activation and the average pooling over s x s pixels after it.
+    """The first convolution, its activation and the pooling over s x s pixels after it.
 
     `paired`: the output comes with its even rows and its odd rows apart, as (N, 2, C, H / 2, W), where H is even. The
     convolution then makes 2 * s * s places' channels at once, and no copy is needed for what comes next.
     """
 
-    def __init__(self, conv: nn.Conv2d, activation: Activation, size: int, paired: bool) -> None:
-        self.conv, self.activation, self.size, self.paired = conv, activation, size, paired
+    def __init__(self, conv: nn.Conv2d, pooling: Pooling, size: int, paired: bool) -> None:
+        self.conv, self.pooling, self.size, self.paired = conv, pooling, size, paired
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         weight, bias, padding, size = self.conv.weight, self.conv.bias, self.conv.padding, self.size
@@ -172,23 +353,21 @@ class StridedConvolution:
         places = spread_places(weight.shape, rows, size)
         kernel = at_places(weight, places)
         x = x.reshape(-1).view(x.shape)  # channels first; PyTorch takes a single channel for last as soon as for first
-        y = F.conv2d(x, kernel, bias.expand(rows * size, -1).reshape(-1), stride=(rows, size), padding=padding)
-        shape = y.shape
-        y = self.activation.function(y).view(len(x), rows // size, size**2, -1)
-        means = y.new_full((1, size**2), 1 / size**2) @ y
+        z = F.conv2d(x, kernel, bias.expand(rows * size, -1).reshape(-1), stride=(rows, size), padding=padding)
+        shape = z.shape
+        z = z.view(len(x), rows // size, size**2, -1)
+        y = self.pooling.sets(z)
         pair = [2] if rows > size else []
-        return means.view(len(x), *pair, len(bias), *shape[2:]), (x, kernel, y, places, shape)
+        return y.view(len(x), *pair, len(bias), *shape[2:]), (x, kernel, z, y, places, shape)
 
     def backward(self, dy: Tensor, kept: Any) -> tuple[None, Gradients]:
-        x, kernel, y, places, shape = kept
-        dy = dy.reshape(*y.shape[:2], 1, -1).expand_as(y)
-        dy = self.activation.gradient(dy, y).view(shape)
-        stride = (y.shape[1] * self.size, self.size)
-        _, dkernel, _ = convolution_backward(dy, x, kernel, stride, self.conv.padding, (False, True, False))
+        x, kernel, z, y, places, shape = kept
+        dz = self.pooling.sets_gradient(dy.reshape(y.shape), z, y).view(shape)
+        stride = (z.shape[1] * self.size, self.size)
+        _, dkernel, _ = convolution_backward(dz, x, kernel, stride, self.conv.padding, (False, True, False))
         dweight = from_places(dkernel, places, self.conv.weight.shape)
-        dbias = dy.flatten(1).sum(0).view(-1, len(dweight), shape[2] * shape[3]).sum((0, 2))
-        # The mean's share is given here, to the few numbers of the parameters.
-        return None, (dweight / self.size**2, dbias / self.size**2)
+        dbias = dz.flatten(1).sum(0).view(-1, len(dweight), shape[2] * shape[3]).sum((0, 2))
+        return None, (dweight * self.pooling.scale, dbias * self.pooling.scale)
 
 
 class Convolution:
@@ -234,30 +413,28 @@ def convolution_backward(dy: Tensor, x: Tensor, kernel: Tensor, stride: Any, pad
 
 
 class ActivatedPool:
-    """The activation and the average pooling after a `Convolution`, whose output it overwrites."""
+    """The activation and the pooling over s x s pixels after a `Convolution`, whose output it overwrites."""
 
-    def __init__(self, activation: Activation, size: int) -> None:
-        self.activation, self.size = activation, size
+    def __init__(self, pooling: Pooling, size: int) -> None:
+        self.pooling, self.size = pooling, size
 
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Size]]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         size = self.size
         x = x.permute(0, 2, 3, 1).contiguous()  # as it is, but for a convolution of 1 channel
         n, height, width, channels = shape = x.shape
-        y = self.activation.function(x)
         height, width = height // size, width // size
-        y = y[:, : height * size, : width * size].contiguous().view(n, height, size, width, size, channels)
-        y_sum = total(total(y.unbind(2)).unbind(3))
-        return (y_sum / size**2).permute(0, 3, 1, 2), (y, shape)
+        x = x[:, : height * size, : width * size].contiguous().view(n, height, size, width, size, channels)
+        y = self.pooling.windows(x)
+        return y.permute(0, 3, 1, 2), (x, y, shape)
 
-    def backward(self, dy: Tensor, kept: tuple[Tensor, Size]) -> tuple[Tensor, Gradients]:
-        y, shape = kept
-        n, height, size, width, _, channels = y.shape
-        row = torch.cat([dy.permute(0, 2, 3, 1) / size**2] * size, dim=3).view(n, height, 1, -1)
-        dy = self.activation.gradient(row.expand(-1, -1, size, -1), y.view(n, height, size, -1))
-        dy = dy.view(n, height * size, width * size, channels)
-        if dy.shape != shape:  # pixels that no window holds
-            dy = F.pad(dy, (0, 0, 0, shape[2] - dy.shape[2], 0, shape[1] - dy.shape[1]))
-        return dy.permute(0, 3, 1, 2), ()
+    def backward(self, dy: Tensor, kept: Any) -> tuple[Tensor, Gradients]:
+        x, y, shape = kept
+        n, height, size, width, _, channels = x.shape
+        dx = self.pooling.windows_gradient(dy.permute(0, 2, 3, 1), x, y)
+        dx = dx.view(n, height * size, width * size, channels)
+        if dx.shape != shape:  # pixels that no window holds
+            dx = F.pad(dx, (0, 0, 0, shape[2] - dx.shape[2], 0, shape[1] - dx.shape[1]))
+        return dx.permute(0, 3, 1, 2), ()
 
 
 def total(arrays: tuple[Tensor, ...]) -> Tensor:

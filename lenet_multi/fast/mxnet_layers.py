@@ -1,14 +1,14 @@
-"""The same networks in Gluon, faster. `lenet_multi.backends.fast` tells of the convolutions.
+"""The layers of a network in Gluon, faster on a CPU. `lenet_multi.fast` says why convolution and pooling are one.
 
 Here two more things count. The first layer's output comes with its even rows and its odd rows as separate channels, and
 the second convolution takes two rows at once: a kernel of half the height, from twice the channels to twice the
-channels. And its input has channels of zeros added, up to as many as a vector register holds: with 16 oneDNN's backward
-pass takes half the time that it takes with 12.
+channels. And with averages its input has channels of zeros added, up to as many as a vector register holds: with 16
+oneDNN's backward pass takes half the time that it takes with 12.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 from mxnet.gluon import nn
@@ -17,50 +17,36 @@ FEW_CHANNELS = 4  # input channels; with more, a strided convolution gains nothi
 REGISTER = 16  # float32 numbers in a vector register
 PAIR = 2  # rows
 
+Pool: TypeAlias = nn.AvgPool2D | nn.MaxPool2D
 
-def faster(net: nn.HybridSequential) -> nn.Block:
-    """The same function as `net`, of the same parameters; `net` itself where that is as fast, or has none yet."""
-    parameters = net.collect_params().values()
-    if type(net) is not nn.HybridSequential or any(parameter._data is None for parameter in parameters):
-        return net
-    if any(parameter.list_ctx()[0].device_type != "cpu" for parameter in parameters):
-        return net
-    match list(net):
-        case [nn.Conv2D() as conv, nn.AvgPool2D() as pool, *rest] if (
-            conv.weight.shape[1] <= FEW_CHANNELS and conv.act is not None and is_plain(conv, pool)
+
+def fast_network(net: nn.HybridSequential, height: int) -> nn.HybridSequential:
+    """The same function of the same parameters, compiled by itself.
+
+    Args:
+        net: a network whose parameters are initialised, on a CPU.
+        height: of the images.
+    """
+    fast = nn.HybridSequential()
+    rest = list(net)
+    match rest:
+        case [nn.Conv2D() as conv, nn.AvgPool2D() as pool, *rest] if conv.weight.shape[1] <= FEW_CHANNELS and is_plain(
+            conv, pool
         ):
-            return FasterNet(conv, pool, rest)
-    return net
-
-
-class FasterNet(nn.Block):
-    """The network with its first layers taken together, with rows in pairs where they fit."""
-
-    def __init__(self, conv: nn.Conv2D, pool: nn.AvgPool2D, rest: list[nn.HybridBlock]) -> None:
-        super().__init__()
-        self.conv, self.size, self.rest = conv, pool._kwargs["kernel"][0], rest
-        self.takes_pairs = takes_pairs(rest)
-        self.nets: dict[bool, nn.HybridSequential] = {}
-
-    def forward(self, x: Any) -> Any:
-        settings = self.conv._kwargs
-        height = (x.shape[2] + 2 * settings["pad"][0] - settings["kernel"][0] + 1) // self.size
-        paired = self.takes_pairs and height % PAIR == 0
-        if paired not in self.nets:
-            self.nets[paired] = self.build(paired)
-        return self.nets[paired](x)
-
-    def build(self, paired: bool) -> nn.HybridSequential:
-        """The network, compiled."""
-        net = nn.HybridSequential()
-        net.add(PooledConvolution(self.conv, self.size, paired))
-        if paired:
-            conv, _, *rest = self.rest  # the pooling is in it
-            net.add(PairedConvolution(conv), *rest)
-        else:
-            net.add(*self.rest)
-        net.hybridize(static_alloc=True, static_shape=True)
-        return net
+            height = (height + 2 * conv._kwargs["pad"][0] - conv._kwargs["kernel"][0] + 1) // window(pool)
+            paired = takes_pairs(rest) and height % PAIR == 0
+            fast.add(PooledConvolution(conv, window(pool), paired))
+            if paired:
+                second, _, *rest = rest  # the pooling is in it
+                fast.add(PairedConvolution(second))
+    while rest:
+        match rest:
+            case [nn.Conv2D() as conv, nn.MaxPool2D() as pool, *rest] if is_plain(conv, pool):
+                fast.add(MaximumFirst(conv, window(pool)))
+            case [layer, *rest]:
+                fast.add(layer)
+    fast.hybridize(static_alloc=True, static_shape=True)
+    return fast
 
 
 def takes_pairs(layers: list[nn.HybridBlock]) -> bool:
@@ -69,21 +55,26 @@ def takes_pairs(layers: list[nn.HybridBlock]) -> bool:
         case [nn.Conv2D() as conv, nn.AvgPool2D() as pool, *_]:
             return (
                 PAIR * conv.weight.shape[1] <= REGISTER
-                and conv.act is not None
                 and is_plain(conv, pool)
                 and conv._kwargs["pad"] == (0, 0)
-                and pool._kwargs["kernel"] == (PAIR, PAIR)
+                and window(pool) == PAIR
             )
     return False
 
 
-def is_plain(conv: nn.Conv2D, pool: nn.AvgPool2D) -> bool:
-    """Whether the two are as the description's layers are: nothing but sizes, channels and a convolution's padding."""
+def window(pool: Pool) -> int:
+    """The side of a pooling's square window."""
+    return pool._kwargs["kernel"][0]
+
+
+def is_plain(conv: nn.Conv2D, pool: Pool) -> bool:
+    """Whether the two are as the description's layers are: an activation, sizes, channels, a convolution's padding."""
     given, pooling = conv._kwargs, pool._kwargs
     plain = {"stride": (1, 1), "dilate": (1, 1), "num_group": 1, "no_bias": False}
     window = pooling["kernel"]
     return (
-        all(given[name] == value for name, value in plain.items())
+        conv.act is not None
+        and all(given[name] == value for name, value in plain.items())
         and len(set(given["kernel"])) == len(set(given["pad"])) == len(set(window)) == 1
         and window == pooling["stride"]
         and pooling["pad"] == (0, 0)
@@ -169,3 +160,19 @@ class PairedConvolution(nn.HybridBlock):
         x = F.npx.convolution(x, kernel, F.np.tile(bias, PAIR), kernel=(pairs, width), num_filter=PAIR * out)
         x = F.npx.activation(x, act_type=self.conv.act._act_type)
         return F.npx.convolution(x, mean, kernel=(1, PAIR), stride=(1, PAIR), num_filter=out, no_bias=True)
+
+
+class MaximumFirst(nn.HybridBlock):
+    """A convolution, maximum pooling, and only then the convolution's activation."""
+
+    def __init__(self, conv: nn.Conv2D, size: int) -> None:
+        super().__init__()
+        self.conv, self.size = conv, size
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any, bias: Any) -> Any:
+        given, window = self.conv._kwargs, (self.size, self.size)
+        kernel, channels = given["kernel"], given["num_filter"]
+        x = F.npx.convolution(x, weight, bias, kernel=kernel, pad=given["pad"], num_filter=channels)
+        x = F.npx.pooling(x, kernel=window, stride=window, pool_type="max")
+        return F.npx.activation(x, act_type=self.conv.act._act_type)

@@ -1,62 +1,47 @@
-"""Faster training of the same networks in Keras on a CPU. `lenet_multi.backends.fast` tells of the convolutions.
+"""A network in Keras that trains faster on a CPU. `lenet_multi.fast` says why convolution and pooling are one.
 
-Three things are done here beyond that. Each core takes its own part of a batch through all layers, one thread to an
-operation, where TensorFlow by itself has all threads wait for each other in every small operation. Blocks of pixels
-become channels, for TensorFlow's strided convolutions are slow backward. And two gradients are written out that cost
-more than need be when left to TensorFlow: a bias's, and that of a mean over channels.
+Blocks of pixels become channels, for TensorFlow's strided convolutions are slow backward. And two gradients are written
+out that cost more than need be when left to TensorFlow: a bias's, and that of a mean over channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from lenet_multi.process import available_cores
+from lenet_multi.fast.parts import NUM_PARTS
 
-PARTS = min(available_cores(), 8)
 MAX_CHANNELS = 16  # convolutions of more fill the processor's registers by themselves
 
 Step = Callable[[tf.Tensor], tf.Tensor]
-
-
-def one_thread_per_operation() -> None:
-    """Have TensorFlow run operations side by side, each in one thread, unless it has run some otherwise already."""
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, available_cores() // PARTS))
-        tf.config.threading.set_inter_op_parallelism_threads(PARTS)
-    except RuntimeError:
-        return
-
-
-def faster(net: keras.Model, images: np.ndarray | None = None, batch_size: int = 256) -> FasterNet:
-    """The same function as `net`, of the same variables; or a network that takes examples by their indices.
-
-    Args:
-        net: a network; one that is not sequential keeps its layers as they are.
-        images: uint8 (N, C, H, W), kept on the network's device. Given, the network takes the indices of examples, and
-            gathers and scales them there.
-        batch_size: examples in a batch; `train_on_batch` and `test_on_batch` go through all that they are given.
-    """
-    return FasterNet(net, images, batch_size)
+Pool: TypeAlias = layers.AveragePooling2D | layers.MaxPooling2D
 
 
 class FasterNet(keras.Model):
-    """Takes each part of a batch through the layers of a network on a core of its own."""
+    """The same function as a network, of the same variables, with each part of a batch on a core of its own.
 
-    def __init__(self, net: keras.Model, images: np.ndarray | None, batch_size: int) -> None:
+    Args:
+        net: a network; one that is not sequential keeps its layers as they are.
+        images: uint8 (N, C, H, W), kept on the network's device. Given, this takes the indices of examples in place of
+            images, and gathers and scales them there.
+        batch_size: examples in a batch; `train_on_batch` and `test_on_batch` go through all that they are given.
+    """
+
+    def __init__(self, net: keras.Model, images: np.ndarray | None = None, batch_size: int = 256) -> None:
         super().__init__()
         self.net = net
         self.batch_size = batch_size
         device = net.weights[0].value.device
         on_cpu = "CPU" in device
         # TensorFlow crashes on parts without an example.
-        smallest = PARTS if images is None else len(images) % batch_size or min(batch_size, len(images))
-        self.num_parts = PARTS if on_cpu and smallest >= PARTS else 1
+        smallest = NUM_PARTS if images is None else len(images) % batch_size or min(batch_size, len(images))
+        self.num_parts = NUM_PARTS if on_cpu and smallest >= NUM_PARTS else 1
         self.steps = pool_convolutions(net.layers) if on_cpu and isinstance(net, keras.Sequential) else [net]
         self.images = None
         if images is not None:
@@ -115,7 +100,7 @@ class FasterNet(keras.Model):
 
 
 def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvolution]:
-    """The layers, with each convolution of few channels and the average pooling after it taken together."""
+    """The layers, with each convolution of few channels and the pooling after it taken together."""
     steps: list[Step | PooledConvolution] = []
     rest = net_layers
     while rest:
@@ -123,17 +108,17 @@ def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvo
             case [
                 layers.ZeroPadding2D() as zeros,
                 layers.Conv2D(padding="valid") as conv,
-                layers.AveragePooling2D() as pool,
+                layers.AveragePooling2D() | layers.MaxPooling2D() as pool,
                 *after,
             ] if len({*zeros.padding[0], *zeros.padding[1]}) == 1:
                 padding = zeros.padding[0][0]
-            case [layers.Conv2D() as conv, layers.AveragePooling2D() as pool, *after]:
+            case [layers.Conv2D() as conv, layers.AveragePooling2D() | layers.MaxPooling2D() as pool, *after]:
                 padding = conv.kernel_size[0] // 2 if conv.padding == "same" else 0
             case [layer, *rest]:
                 steps.append(layer)
                 continue
         if is_plain(conv, pool) and max(conv.kernel.shape[2:]) <= MAX_CHANNELS:
-            steps.append(PooledConvolution(conv, padding, steps[-1] if steps else None))
+            steps.append(PooledConvolution(conv, pool, padding, steps[-1] if steps else None))
             rest = after
         else:
             layer, *rest = rest
@@ -141,7 +126,7 @@ def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvo
     return steps
 
 
-def is_plain(conv: layers.Conv2D, pool: layers.AveragePooling2D) -> bool:
+def is_plain(conv: layers.Conv2D, pool: Pool) -> bool:
     """Whether the two are as the description's layers are: a square window, and pooling over 2 x 2 pixels."""
     settings = (conv.strides, conv.dilation_rate, conv.groups, conv.use_bias)
     square = len(set(conv.kernel_size)) == 1 and (conv.padding == "valid" or conv.kernel_size[0] % 2 == 1)
@@ -150,15 +135,16 @@ def is_plain(conv: layers.Conv2D, pool: layers.AveragePooling2D) -> bool:
 
 
 class PooledConvolution:
-    """A convolution, its activation and the average pooling over 2 x 2 pixels after it.
+    """A convolution, its activation and the pooling over 2 x 2 pixels after it.
 
     An image (N, H, W, C) in blocks of s x s pixels is (N, H / s, W / s, s * s * C). The convolution takes it so, and
-    gives all pixels of a block at once: first those that come first in their 2 x 2 pixels, and so on. What their mean
+    gives all pixels of a block at once: first those that come first in their 2 x 2 pixels, and so on. What the pooling
     leaves has blocks of s / 2: of 1 pixel, or of 2 for another such convolution that takes them.
     """
 
-    def __init__(self, conv: layers.Conv2D, padding: int, before: Step | PooledConvolution | None) -> None:
+    def __init__(self, conv: layers.Conv2D, pool: Pool, padding: int, before: Step | PooledConvolution | None) -> None:
         self.conv = conv
+        self.is_max = isinstance(pool, layers.MaxPooling2D)
         self.padding = padding
         self.size = 2
         self.takes_blocks = False
@@ -191,7 +177,10 @@ class PooledConvolution:
                 x = pad(x, *[(self.padding // 2, self.padding // 2)] * 2)
             elif not in_blocks:
                 x = self.blocks(x)
-            return mean_of_four(conv.activation(convolution(x, kernel, bias)))
+            x = convolution(x, kernel, bias)
+            if self.is_max:
+                return conv.activation(largest_of_four(x))  # an activation never falls: it can wait
+            return mean_of_four(conv.activation(x))
 
         return step
 
@@ -247,3 +236,9 @@ def mean_of_four(x: tf.Tensor):
 
     height, width, channels = x.shape[1:]
     return tf.reduce_mean(tf.reshape(x, [-1, height, width, 4, channels // 4]), axis=3), gradient
+
+
+def largest_of_four(x: tf.Tensor) -> tf.Tensor:
+    """The maximum over four sets of channels, the first of equal ones with the gradient: shapes as `mean_of_four`."""
+    first, second, third, fourth = tf.split(x, 4, axis=3)
+    return tf.maximum(tf.maximum(tf.maximum(first, second), third), fourth)

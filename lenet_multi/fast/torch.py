@@ -1,0 +1,173 @@
+"""PyTorch, faster. `lenet_multi.fast` says what is done in every framework.
+
+On a CPU the backward passes are written out (`torch_layers`), so that large arrays are overwritten in place and each
+lies in memory as its operation is fast with; autograd need not keep account. On an NVIDIA GPU a step of training is
+recorded once and then launched as a whole (`cuda_graph`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from lenet_multi.fast.parts import THREADS_PER_PART, Threads, split
+
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS_PER_PART))
+
+import torch
+from torch import Tensor, nn
+
+from lenet_multi.backends import torch as plain
+from lenet_multi.backends.torch import (
+    FRAMEWORK,
+    LAYOUT,
+    VERSION,
+    LeNet,
+    available_devices,
+    batches,
+    device_of,
+    framework_device,
+    get_parameters,
+    layer_outputs,
+    loss_and_gradients,
+    set_parameters,
+)
+from lenet_multi.data import BatchIndices, Split
+from lenet_multi.fast import note_plain
+from lenet_multi.fast.cuda_graph import Step, as_graph
+from lenet_multi.fast.torch_layers import fast_layers
+from lenet_multi.recorder import Recorder
+
+__all__ = [
+    "FRAMEWORK",
+    "LAYOUT",
+    "VERSION",
+    "LeNet",
+    "available_devices",
+    "batches",
+    "device_of",
+    "evaluate_accuracy",
+    "framework_device",
+    "get_parameters",
+    "has_faster",
+    "layer_outputs",
+    "loss_and_gradients",
+    "set_parameters",
+    "train",
+]
+
+
+def has_faster(net: nn.Module) -> bool:
+    """Whether the network is trained faster here: layers that are known, on a CPU; any network on an NVIDIA GPU."""
+    parameters = list(net.parameters())
+    if not all(parameter.requires_grad for parameter in parameters):
+        return False
+    return parameters[0].is_cuda or fast_layers(net) is not None
+
+
+def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = None) -> float:
+    """The fraction of the examples that the network classifies correctly."""
+    layers = fast_layers(net)
+    if layers is None or (device or device_of(net)) != "cpu":
+        if not next(net.parameters()).is_cuda:
+            note_plain(FRAMEWORK)
+        return plain.evaluate_accuracy(net, data_iter, device)
+    net.eval()
+    num_correct, num_examples = 0, 0
+    with Threads() as threads:
+        for X, y in data_iter:
+            found = threads.map(layers.num_correct, split(X), split(y))
+            num_correct += sum(map(int, found))
+            num_examples += len(y)
+    return num_correct / num_examples
+
+
+def train(
+    net: nn.Module,
+    train_data: Split,
+    test_data: Split,
+    num_epochs: int = 10,
+    lr: float = 0.9,
+    batch_size: int = 256,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> Recorder:
+    """Train the network in place, report to the recorder, print the closing lines."""
+    if not has_faster(net):
+        note_plain(FRAMEWORK)
+        return plain.train(net, train_data, test_data, num_epochs, lr, batch_size, seed, recorder)
+    device = device_of(net)
+    to = framework_device(device)
+    # A step adds to these; only a report reads them.
+    loss_sum, num_correct = torch.zeros((), device=to), torch.zeros((), dtype=torch.long, device=to)
+    recorder = recorder or Recorder()
+    recorder.start(num_epochs, len(train_data))
+    train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed), device)
+    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+    num_batches = len(train_iter)
+    report_at = recorder.report_points(num_batches)
+    with training_step(net, lr, loss_sum, num_correct) as step:
+        for epoch in range(recorder.first_epoch, num_epochs):
+            loss_sum.zero_()
+            num_correct.zero_()
+            num_examples = 0
+            net.train()
+            recorder.timer.start()
+            for i, (X, y) in enumerate(train_iter.epoch(epoch)):
+                step(X, y)
+                num_examples += len(y)
+                if i in report_at:
+                    train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
+                    recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
+            recorder.timer.stop()
+            recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
+    recorder.close(device)
+    return recorder
+
+
+@contextmanager
+def training_step(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor) -> Iterator[Step]:
+    """A step of plain SGD on the mean cross-entropy of a batch, as a function of its images and labels.
+
+    Args:
+        net: its parameters are changed in place.
+        lr: learning rate.
+        loss_sum: float32 (), to which the losses of the batch's examples are added.
+        num_correct: int64 (), to which the number of correct predictions is added.
+    """
+    layers = fast_layers(net)
+    if layers is None:
+        yield as_graph(step_by_autograd(net, lr, loss_sum, num_correct), loss_sum.device)
+        return
+    # A layer may stand twice: then it has two gradients, and gets both.
+    parameters: list[Tensor] = [parameter for _, parameter in net.named_parameters(remove_duplicate=False)]
+    with Threads() as threads:
+
+        def step(X: Tensor, y: Tensor) -> None:
+            images = split(X)
+            found = threads.map(layers.gradients, images, split(y), [len(y)] * len(images))
+            with layers.mode():
+                for gradients, part_loss_sum, part_num_correct in found:
+                    torch._foreach_add_(parameters, gradients, alpha=-lr)
+                    loss_sum.add_(part_loss_sum)
+                    num_correct.add_(part_num_correct)
+
+        yield step
+
+
+def step_by_autograd(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor) -> Step:
+    """The step of `training_step`, with gradients by autograd."""
+    parameters: list[Tensor] = list(net.parameters())
+    loss = nn.CrossEntropyLoss()
+
+    def step(X: Tensor, y: Tensor) -> None:
+        y_hat = net(X)
+        l = loss(y_hat, y)
+        gradients = torch.autograd.grad(l, parameters)
+        with torch.no_grad():
+            torch._foreach_add_(parameters, gradients, alpha=-lr)
+            loss_sum.add_(l * len(y))
+            num_correct.add_((y_hat.argmax(dim=1) == y).sum())
+
+    return step
