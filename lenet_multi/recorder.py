@@ -164,9 +164,9 @@ class Recorder:
 
     @property
     def examples_per_sec(self) -> float:
-        """Training examples over the wall-clock seconds of the training loops; 0.0 before an epoch is done."""
+        """Training examples over the wall-clock seconds of the training loops; 0.0 before any are timed."""
         examples = (self.epochs_done - self._began_at) * self._examples_per_epoch
-        return examples / self.timer.seconds if examples else 0.0
+        return examples / self.timer.seconds if self.timer.seconds else 0.0
 
 
 def closing_lines(last: Point, examples_per_sec: float, device: str) -> str:

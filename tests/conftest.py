@@ -8,15 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import BACKENDS, LOOPS, load_backend
 from lenet_multi.data import Dataset, Split, load_dataset
 from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.process import available_cores
+
+# Both loops run in this process and in those that tests start, which are compared bit for bit: with the same threads.
+os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+
+EVERY_LOOP = [pytest.param((name, loop), id=f"{name}-{loop}") for name in BACKENDS for loop in LOOPS]
 
 
-@pytest.fixture(params=BACKENDS)
+def load(backend_and_loop: tuple[str, str]):
+    name, loop = backend_and_loop
+    return load_backend(name, fast=loop == "fast")
+
+
+@pytest.fixture(params=EVERY_LOOP)
 def backend(request):
-    """Each backend in turn."""
-    return load_backend(request.param)
+    """Each backend in turn, with the plain loop and with the fast one."""
+    return load(request.param)
 
 
 def blobs(num_examples: int, size: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

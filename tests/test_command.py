@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import safetensors
-from conftest import blobs, write_folder
+from conftest import EVERY_LOOP, blobs, write_folder
 
 from lenet_multi import __main__, evaluate, shapes, train
 from lenet_multi.architecture import PRESETS, lenet
@@ -27,10 +27,11 @@ def quick(small_folder):
     return ["--dataset", str(small_folder), *QUICK]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_run_prints_two_lines_and_leaves_its_files(name, quick, small_folder, tmp_path, capsys):
+@pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
+def test_a_run_prints_two_lines_and_leaves_its_files(backend_and_loop, quick, small_folder, tmp_path, capsys):
+    name, loop = backend_and_loop
     out = tmp_path / "new" / "run"
-    assert train.main(["--backend", name, *quick, "--seed", "3", "--out", str(out)]) == 0
+    assert train.main(["--backend", name, "--loop", loop, *quick, "--seed", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert CLOSING.fullmatch(printed.out)
     assert printed.err == ""  # not a terminal: no progress bar
@@ -45,6 +46,7 @@ def test_a_run_prints_two_lines_and_leaves_its_files(name, quick, small_folder, 
     expected = {
         "backend": name,
         "framework": BACKENDS[name],
+        "loop": loop,
         "dataset": str(small_folder),
         "num_train": 200,
         "num_test": 50,
@@ -83,11 +85,13 @@ def test_a_run_prints_two_lines_and_leaves_its_files(name, quick, small_folder, 
         assert json.loads(file.metadata()["run"])["settings"]["lr"] == 0.2
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_run_that_went_on_equals_one_that_never_stopped(name, quick, tmp_path):
+@pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
+def test_a_run_that_went_on_equals_one_that_never_stopped(backend_and_loop, quick, tmp_path):
+    name, loop = backend_and_loop
+    quick = ["--backend", name, "--loop", loop, *quick]
     once, twice = tmp_path / "once", tmp_path / "twice"
-    assert train.main(["--backend", name, *quick, "--epochs", "4", "--out", str(once)]) == 0
-    assert train.main(["--backend", name, *quick, "--epochs", "1", "--out", str(twice)]) == 0
+    assert train.main([*quick, "--epochs", "4", "--out", str(once)]) == 0
+    assert train.main([*quick, "--epochs", "1", "--out", str(twice)]) == 0
     assert train.main(["--resume", "--epochs", "4", "--out", str(twice)]) == 0
     (whole, parameters), (resumed, resumed_parameters) = load_checkpoint(once), load_checkpoint(twice)
     assert [point.epoch for point in resumed.points] == [point.epoch for point in whole.points]
@@ -165,12 +169,13 @@ def test_a_network_option_given_with_weights_does_not_reset_the_others(quick, tm
     assert "leave the network options out" in line
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_the_evaluator_alone_repeats_a_runs_test_accuracy(name, quick, tmp_path, capsys):
+@pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
+def test_the_evaluator_alone_repeats_a_runs_test_accuracy(backend_and_loop, quick, tmp_path, capsys):
+    name, loop = backend_and_loop
     out = tmp_path / "run"
     assert train.main([*quick, "--out", str(out)]) == 0
     closing = capsys.readouterr().out
-    assert evaluate.main(["--backend", name, "--weights", str(out / "model.safetensors")]) == 0
+    assert evaluate.main(["--backend", name, "--loop", loop, "--weights", str(out / "model.safetensors")]) == 0
     printed = capsys.readouterr().out
     assert re.fullmatch(r"test acc [01]\.\d{3}\n", printed)
     assert printed.strip() in closing

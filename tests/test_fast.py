@@ -4,55 +4,85 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import random_split
+from conftest import EVERY_LOOP, load, random_split
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_backends import architectures
 
-from lenet_multi import PRESETS, referee
+from lenet_multi import PRESETS, referee, train
 from lenet_multi.architecture import Architecture, ArchitectureError, Conv, Dense, Flatten, Pool, lenet
 from lenet_multi.backends import BACKENDS, load_backend
-from lenet_multi.data import BatchIndices
+from lenet_multi.backends.interface import Backend
+from lenet_multi.data import BatchIndices, Split
+from lenet_multi.fast import note_plain, parts
 from lenet_multi.recorder import Recorder
+from lenet_multi.run import load_checkpoint
 
-FAST = [name for name in BACKENDS if find_spec(f"lenet_multi.backends.fast.{name}")]
 
-
-def fast(name):
-    load_backend(name)
-    return import_module(f"lenet_multi.backends.fast.{name}")
+def fast_layers(name):
+    """The module with a backend's fast layers."""
+    load_backend(name, fast=True)
+    return import_module(f"lenet_multi.fast.{name}_layers")
 
 
 def pooled(name, architecture):
     """How many convolutions of the network are taken together with their pooling."""
     net = load_backend(name).LeNet(architecture, device="cpu")
-    module = fast(name)
-    if name == "torch":
-        layers = module.layers_of(list(net))
-        return sum(isinstance(layer, module.StridedConvolution | module.ActivatedPool) for layer in layers)
-    if name == "mxnet":
-        found = module.faster(net)
-        if found is net:
-            return 0
-        found(import_module("mxnet").np.zeros((1, *architecture.input_shape)))  # from here on it knows the height
-        steps = [step for made in found.nets.values() for step in made]
-        return sum(isinstance(step, module.PooledConvolution | module.PairedConvolution) for step in steps)
-    return sum(isinstance(step, module.PooledConvolution) for step in module.faster(net).steps)
+    module = fast_layers(name)
+    match name:
+        case "torch":
+            layers, together = module.layers_of(list(net)), module.StridedConvolution | module.ActivatedPool
+        case "tensorflow":
+            layers, together = module.FasterNet(net).steps, module.PooledConvolution
+        case "mxnet":
+            together = module.PooledConvolution | module.PairedConvolution | module.MaximumFirst
+            layers = module.fast_network(net, architecture.input_shape[1])
+    return sum(isinstance(layer, together) for layer in layers)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("torch", 2), ("tensorflow", 2), ("mxnet", 2)])
-def test_the_chapters_network_is_computed_faster(name, expected):
-    assert pooled(name, PRESETS["lenet5"]) == expected
+@pytest.mark.parametrize("preset", ["lenet5", "lenet5-max"])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_presets_are_computed_faster(name, preset):
+    assert pooled(name, PRESETS[preset]) == 2
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_maxima_are_left_alone(name):
-    assert pooled(name, PRESETS["lenet5-max"]) == 0
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_a_faster_loop(name, preset):
+    backend = load_backend(name, fast=True)
+    assert backend.has_faster(backend.LeNet(PRESETS[preset], device="cpu"))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_fast_backend_is_the_plain_one_but_for_training_and_evaluation(name):
+    plain, fast = load_backend(name), load_backend(name, fast=True)
+    names = [name for name in vars(Backend) if not name.startswith("_")] + list(Backend.__annotations__)
+    differ = {name for name in names if getattr(fast, name) is not getattr(plain, name)}
+    assert differ == {"train", "evaluate_accuracy"}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_neither_loop_calls_the_others_step(name, small_data, monkeypatch):
+    """The fast loop runs where it is asked for, and only there."""
+    plain, fast = load_backend(name), load_backend(name, fast=True)
+
+    def refuse(*_, **__):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plain, "train", refuse)
+        fast.train(fast.LeNet(PRESETS["lenet5"], device="cpu"), small_data.train, small_data.test, 1)
+    for module in (fast, fast_layers(name)):
+        for part in ("Threads", "FasterNet", "fast_networks", "training_step"):
+            if hasattr(module, part):
+                monkeypatch.setattr(module, part, refuse)
+    plain.train(plain.LeNet(PRESETS["lenet5"], device="cpu"), small_data.train, small_data.test, 1)
+    with pytest.raises(AssertionError):
+        fast.train(fast.LeNet(PRESETS["lenet5"], device="cpu"), small_data.train, small_data.test, 1)
 
 
 @st.composite
@@ -62,7 +92,7 @@ def lenets(draw):
         return lenet(
             input_shape=(draw(st.integers(1, 3)), draw(st.integers(8, 24)), draw(st.integers(8, 24))),
             activation=draw(st.sampled_from(["sigmoid", "tanh"])),
-            pooling=draw(st.sampled_from(["avg", "avg", "max"])),
+            pooling=draw(st.sampled_from(["avg", "max"])),
             conv_channels=draw(st.lists(st.integers(1, 8), min_size=convolutions, max_size=convolutions)),
             kernel_sizes=draw(st.lists(st.integers(1, 5), min_size=convolutions, max_size=convolutions)),
             paddings=draw(st.lists(st.integers(0, 3), min_size=convolutions, max_size=convolutions)),
@@ -86,7 +116,7 @@ def without_bends(architecture):
 PAIRS_OF_ROWS = lenet(input_shape=(2, 12, 13), conv_channels=(3, 5), kernel_sizes=(3, 4), paddings=(1, 0))
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(architecture=lenets() | architectures().map(without_bends), batch_size=st.sampled_from([1, 3, 8]))
 @example(
@@ -95,13 +125,12 @@ PAIRS_OF_ROWS = lenet(input_shape=(2, 12, 13), conv_channels=(3, 5), kernel_size
 )
 @example(architecture=PAIRS_OF_ROWS, batch_size=3)
 @example(architecture=replace(PAIRS_OF_ROWS, input_shape=(2, 14, 13)), batch_size=3)
-def test_a_step_and_the_accuracy_are_the_referees(name, architecture, batch_size):
-    a_step_is_the_referees(name, architecture, batch_size)
+def test_a_step_and_the_accuracy_are_the_referees(backend_and_loop, architecture, batch_size):
+    a_step_is_the_referees(load(backend_and_loop), architecture, batch_size)
 
 
-def a_step_is_the_referees(name, architecture, batch_size):
-    """One step of the training loop, which goes the faster way, and an evaluation against the float64 referee."""
-    backend = load_backend(name)
+def a_step_is_the_referees(backend, architecture, batch_size):
+    """One step of the training loop and an evaluation against the float64 referee."""
     parameters = referee.xavier_uniform(architecture, seed=1)
     data = random_split(batch_size, architecture.input_shape)
     X, y = (data.images / np.float32(255)).astype(np.float32), data.labels.astype(np.int64)
@@ -119,18 +148,13 @@ def a_step_is_the_referees(name, architecture, batch_size):
     assert recorder.points[-1].test_acc == backend.evaluate_accuracy(net, backend.batches(data, indices))
 
 
-def step_of(net):
-    import torch
-
-    return fast("torch").faster_step(net, 0.5, torch.zeros(()), torch.zeros((), dtype=torch.long))
-
-
-def test_the_loop_that_is_read_trains_as_the_step_that_is_run(small_data, monkeypatch):
-    backend = load_backend("torch")
+@pytest.mark.parametrize("preset", ["lenet5", "lenet5-max"])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_fast_loop_trains_as_the_plain_one(name, preset, small_data):
     runs = []
-    for step in (fast("torch").faster_step, lambda *arguments: None):
-        monkeypatch.setattr("lenet_multi.backends.torch.faster_step", step)
-        net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    for fast in (True, False):
+        backend = load_backend(name, fast)
+        net = backend.LeNet(PRESETS[preset], device="cpu")
         recorder = backend.train(net, small_data.train, small_data.test, 2, batch_size=30, recorder=Recorder())
         runs.append((recorder.points, backend.get_parameters(net)))
     (points, parameters), (expected_points, expected) = runs
@@ -170,20 +194,86 @@ def test_a_step_is_autograds_whatever_stands_twice(which):
     X, y = torch.rand(4, 4, 8, 8), torch.arange(4)
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(net(X), y), list(net.parameters()))
     expected = [p.detach() - 0.5 * g for p, g in zip(net.parameters(), gradients, strict=True)]
-    step_of(net)(X, y)
+    loss_sum, num_correct = torch.zeros(()), torch.zeros((), dtype=torch.long)
+    with load_backend("torch", fast=True).training_step(net, 0.5, loss_sum, num_correct) as step:
+        step(X, y)
     for found, value in zip(net.parameters(), expected, strict=True):
         torch.testing.assert_close(found.detach(), value)
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("kernel_size", [3, 4])
-def test_a_step_with_rectifiers_is_the_referees(name, kernel_size):
-    """With averages, so that the faster way is taken, and a fixed seed, with which no sum comes near a bend."""
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_a_step_with_rectifiers_is_the_referees(name, pooling, kernel_size):
+    """With a fixed seed, with which no sum comes near a bend."""
     architecture = lenet(
-        input_shape=(1, 12, 13), activation="relu", conv_channels=(3, 5), kernel_sizes=(3, kernel_size), paddings=(1, 0)
+        input_shape=(1, 12, 13),
+        activation="relu",
+        pooling=pooling,
+        conv_channels=(3, 5),
+        kernel_sizes=(3, kernel_size),
+        paddings=(1, 0),
     )
     assert pooled(name, architecture) == 2
-    a_step_is_the_referees(name, architecture, 3)
+    a_step_is_the_referees(load_backend(name, fast=True), architecture, 3)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_of_equal_numbers_one_has_the_gradient(name):
+    """A black image is full of ties: all windows of a map hold the same numbers."""
+    architecture = PRESETS["lenet5-max"]
+    parameters = referee.xavier_uniform(architecture, seed=1)
+    data = Split(np.zeros((4, 1, 28, 28), np.uint8), np.arange(4, dtype=np.uint8))
+    _, gradients = referee.loss_and_gradients(architecture, parameters, data.images / np.float32(255), np.arange(4))
+    expected = referee.sgd_step(parameters, gradients, 0.5)
+    backend = load_backend(name, fast=True)
+    net = backend.LeNet(architecture, device="cpu")
+    backend.set_parameters(net, parameters)
+    backend.train(net, data, data, num_epochs=1, lr=0.5, batch_size=4)
+    for part, value in backend.get_parameters(net).items():
+        np.testing.assert_allclose(value, expected[part], atol=1e-6, err_msg=part)
+
+
+def test_a_network_with_nothing_faster_runs_the_plain_loop_and_says_so_once(small_data, capsys, monkeypatch):
+    note_plain.cache_clear()
+    backend = load_backend("torch", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    net[0].register_forward_hook(lambda *_: None)
+    assert not backend.has_faster(net)
+    for _ in range(2):
+        backend.train(net, small_data.train, small_data.test, 1)
+    assert capsys.readouterr().err == (
+        "note: PyTorch has no faster loop for this network on this device: the plain loop runs\n"
+    )
+
+
+def test_a_run_with_nothing_faster_is_kept_as_plain(small_folder, tmp_path, monkeypatch):
+    backend = load_backend("torch", fast=True)
+    monkeypatch.setattr(backend, "has_faster", lambda net: False)
+    arguments = ["--fast", "--dataset", str(small_folder), "--batch-size", "50", "--epochs", "1"]
+    assert train.main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    assert [leg.loop for leg in load_checkpoint(tmp_path / "run")[0].legs] == ["plain"]
+
+
+@pytest.mark.parametrize("num_examples", [1, 2, 3, 7, 256])
+def test_the_parts_of_a_batch_are_the_batch(num_examples):
+    batch = np.arange(num_examples)
+    found = parts.split(batch, 3)
+    assert len(found) == min(3, num_examples)
+    assert np.concatenate(found).tolist() == batch.tolist()
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_what_fails_in_a_part_fails_the_batch():
+    def fail_in_second(number):
+        if number == 1:
+            raise ValueError(number)
+        return number
+
+    with parts.Threads() as threads:
+        assert threads.map(fail_in_second, [0, 2]) == [0, 2]
+        with pytest.raises(ValueError, match="1"):
+            threads.map(fail_in_second, [0, 1])
 
 
 CHANGES = {
@@ -201,10 +291,11 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_what_autograd_alone_can_do_is_left_to_it(change):
-    net = load_backend("torch").LeNet(PRESETS["lenet5"], device="cpu")
-    assert step_of(net) is not None
+    backend = load_backend("torch", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    assert backend.has_faster(net)
     change(net)
-    assert step_of(net) is None
+    assert not backend.has_faster(net)
 
 
 class Recorded:
@@ -252,7 +343,7 @@ def test_a_step_as_a_graph_trains_as_the_step_does(small_data):
     """The GPU's way, as far as a CPU can go: each batch trains once, the short last one has a recording of its own."""
     import torch
 
-    backend, cuda_graph = load_backend("torch"), import_module("lenet_multi.backends.fast.cuda_graph")
+    backend, cuda_graph = load_backend("torch"), import_module("lenet_multi.fast.cuda_graph")
     weights = []
     for graphed in (False, True):
         net = backend.LeNet(lenet(conv_channels=(2,), dense_units=(12,)), device="cpu")
@@ -284,4 +375,4 @@ def test_a_step_is_itself_where_there_is_no_gpu():
 
     load_backend("torch")
     step = print
-    assert import_module("lenet_multi.backends.fast.cuda_graph").as_graph(step, torch.device("cpu")) is step
+    assert import_module("lenet_multi.fast.cuda_graph").as_graph(step, torch.device("cpu")) is step

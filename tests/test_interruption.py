@@ -1,5 +1,6 @@
 """A run that is really killed, or interrupted at the keyboard, in a process of its own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_folder
+from conftest import EVERY_LOOP, write_folder
 
 from lenet_multi import train
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.run import CHECKPOINT, load_checkpoint
 
 EPOCHS = 6
+# As on a user's machine: without what the frameworks of this process have set for themselves.
+UNSET = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "TF_", "MXNET_", "GOMP_"))}
 PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
 
 
@@ -40,6 +43,7 @@ def start(folder):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                env=UNSET,
                 # A shell's background job, as these tests may be, hands down that Ctrl-C is to be ignored.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
@@ -64,11 +68,12 @@ def wait_for_epoch(process: subprocess.Popen, out: Path, epoch: int) -> None:
     pytest.fail(f"no epoch {epoch} within {PATIENCE} s: {process.communicate()}")
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(name, start, tmp_path):
+@pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
+def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(backend_and_loop, start, tmp_path):
+    name, loop = backend_and_loop
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole, "--backend", name).wait(PATIENCE) == 0
-    process = start(killed, "--backend", name)
+    assert start(whole, "--backend", name, "--loop", loop).wait(PATIENCE) == 0
+    process = start(killed, "--backend", name, "--loop", loop)
     wait_for_epoch(process, killed, 2)
     process.send_signal(signal.SIGKILL)
     assert process.wait(PATIENCE) == -signal.SIGKILL
@@ -78,7 +83,7 @@ def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(name, s
     assert resumed.returncode == 0, errors
 
     (expected_run, expected), (run, parameters) = load_checkpoint(whole), load_checkpoint(killed)
-    assert [leg.backend for leg in run.legs] == [name, name]
+    assert [(leg.backend, leg.loop) for leg in run.legs] == [backend_and_loop] * 2
     assert run.points == expected_run.points
     for parameter, value in expected.items():
         np.testing.assert_array_equal(parameters[parameter], value)
@@ -89,13 +94,13 @@ def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(name, s
 # Patches that make a process kill itself at one moment of its run.
 MOMENTS = {
     "the first checkpoint is there": "kill_after(lenet_multi.train, 'begin', 1)",
-    "a batch is being trained": "kill_before(lenet_multi.backends.fast.torch.Layers, 'backward', 100)",
+    "a batch is being trained": "kill_before(torch.Tensor, 'backward', 100)",
     "a checkpoint is about to take its place": "kill_before(pathlib.Path, 'replace', 3)",
     "a checkpoint has just taken its place": "kill_after(pathlib.Path, 'replace', 3)",
     "the outputs are being written": "kill_before(lenet_multi.run, 'png', 1)",
 }
 KILLING = """
-import os, pathlib, signal, sys, lenet_multi.backends.fast.torch, lenet_multi.run, lenet_multi.train
+import os, pathlib, signal, sys, torch, lenet_multi.run, lenet_multi.train
 
 def patched(owner, name, count, before):
     original, calls = getattr(owner, name), []
@@ -161,10 +166,11 @@ def test_a_run_stopped_before_its_first_epoch_goes_on_in_the_framework_it_began_
     assert [leg.backend for leg in load_checkpoint(out)[0].legs] == [name]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_ctrl_c_keeps_the_last_whole_epoch_says_how_to_go_on_and_exits_130(name, start, tmp_path):
+@pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
+def test_ctrl_c_keeps_the_last_whole_epoch_says_how_to_go_on_and_exits_130(backend_and_loop, start, tmp_path):
+    name, loop = backend_and_loop
     out = tmp_path / "run"
-    process = start(out, "--backend", name)
+    process = start(out, "--backend", name, "--loop", loop)
     wait_for_epoch(process, out, 1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=PATIENCE)

@@ -13,7 +13,7 @@ from test_backends import architectures
 
 from lenet_multi import ladder, parity
 from lenet_multi.architecture import PRESETS, Architecture, Pool, lenet
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import BACKENDS, LOOPS, load_backend
 from lenet_multi.data import Dataset, Split, epoch_order
 from lenet_multi.ladder import RUNGS, Ground, Measurement, climb
 from lenet_multi.referee import near_a_bend
@@ -35,22 +35,24 @@ def short(monkeypatch):
     monkeypatch.setattr(ladder, "RELAY_STEPS", 2)
 
 
+def all_backends(loop):
+    return {name: load_backend(name, fast=loop == "fast") for name in BACKENDS}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_rung_passes_on_every_backend(preset, drawn, short):
-    results = list(climb(Ground(PRESETS[preset], drawn), {name: load_backend(name) for name in BACKENDS}))
+def test_every_rung_passes_on_every_backend(preset, loop, drawn, short):
+    results = list(climb(Ground(PRESETS[preset], drawn), all_backends(loop)))
     assert [result.rung.number for result in results] == list(range(1, 12))
     assert {result.rung.title: result.rows for result in results if not result.passed} == {}
     assert all(list(result.rows) == list(BACKENDS) for result in results)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("settings", [{}, {"pooling": "max"}, {"activation": "relu", "pooling": "max"}], ids=str)
-def test_every_rung_passes_on_fashion_mnist(settings, fashion_mnist, short):
+def test_every_rung_passes_on_fashion_mnist(settings, loop, fashion_mnist, short):
     ground = Ground(lenet(**settings), fashion_mnist, seed=1)
-    failed = [
-        (result.rung.title, result.rows)
-        for result in climb(ground, {name: load_backend(name) for name in BACKENDS})
-        if not result.passed
-    ]
+    failed = [(result.rung.title, result.rows) for result in climb(ground, all_backends(loop)) if not result.passed]
     assert failed == []
 
 
@@ -424,7 +426,7 @@ def test_a_loss_that_is_no_number_fails_its_rung_and_is_text_in_the_report(quick
         return lambda *batch: (float("nan"), measure(*batch)[1])
 
     broken = Broken(load_backend("torch"), loss_and_gradients=diverges)
-    monkeypatch.setattr(parity, "load_backend", lambda _: broken)
+    monkeypatch.setattr(parity, "load_backend", lambda name, fast: broken)
     monkeypatch.setattr(parity, "climb", lambda ground, backends: climb(ground, backends, (RUNG[5],)))
     assert parity.main(["--backends", "torch", "--json", str(tmp_path / "parity.json")]) == 1
     report = json.loads((tmp_path / "parity.json").read_text(), parse_constant=pytest.fail)
@@ -441,7 +443,9 @@ def test_the_command_says_which_framework_is_not_installed(quick_ladder, monkeyp
 
 def test_the_command_exits_1_where_a_rung_fails_and_names_the_layer(quick_ladder, monkeypatch, capsys):
     broken = Broken(load_backend("tensorflow"), **dense_rows_unpermuted())
-    monkeypatch.setattr(parity, "load_backend", lambda name: broken if name == "tensorflow" else load_backend(name))
+    monkeypatch.setattr(
+        parity, "load_backend", lambda name, fast: broken if name == "tensorflow" else load_backend(name, fast)
+    )
     assert parity.main([]) == 1
     printed = capsys.readouterr().out
     assert "FAIL" in printed

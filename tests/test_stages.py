@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from conftest import EVERY_LOOP, load
 
 from lenet_multi import train
 from lenet_multi.architecture import lenet
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import BACKENDS
 from lenet_multi.recorder import Recorder
 from lenet_multi.run import Settings, load_checkpoint
 from lenet_multi.stages import stages
@@ -27,16 +28,21 @@ def test_a_rate_that_never_drops_is_one_stage(lr_drop):
     assert stages(settings(10, lr_drop)) == [(10, 0.5)]
 
 
+def options(backend_and_loop: tuple[str, str]) -> list[str]:
+    backend, loop = backend_and_loop
+    return ["--backend", backend, "--loop", loop]
+
+
 @pytest.fixture
 def quick(small_folder):
     return ["--dataset", str(small_folder), *QUICK]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=EVERY_LOOP)
 def dropped(request, quick, tmp_path):
-    """A backend's name, and the folder of its run of three epochs, the last two with a tenth of the rate."""
+    """A backend with its loop, and the folder of its run of three epochs, the last two with a tenth of the rate."""
     out = tmp_path / "dropped"
-    assert train.main(["--backend", request.param, *quick, "--epochs", "3", "--lr-drop", "1", "--out", str(out)]) == 0
+    assert train.main([*options(request.param), *quick, "--epochs", "3", "--lr-drop", "1", "--out", str(out)]) == 0
     return request.param, out
 
 
@@ -47,14 +53,14 @@ def test_the_closing_lines_come_once(quick, capsys):
 
 
 def test_a_drop_is_one_training_after_another(dropped, small_data):
-    name, out = dropped
+    backend_and_loop, out = dropped
     run, found = load_checkpoint(out)
     (leg,) = run.legs
     assert (run.settings.lr, run.settings.lr_drop) == (0.2, 1)
     assert (leg.first_epoch, leg.epochs_done) == (0, 3)
     assert leg.examples_per_sec > 0
 
-    backend = load_backend(name)
+    backend = load(backend_and_loop)
     net = backend.LeNet(lenet(activation="tanh"), 0, "cpu")
     data = (small_data.train, small_data.test)
     recorder = backend.train(net, *data, num_epochs=1, lr=0.2, batch_size=32)
@@ -65,9 +71,9 @@ def test_a_drop_is_one_training_after_another(dropped, small_data):
 
 
 def test_a_run_that_was_stopped_drops_its_rate_all_the_same(dropped, quick, tmp_path):
-    name, straight = dropped
+    backend_and_loop, straight = dropped
     out = tmp_path / "stopped"
-    assert train.main(["--backend", name, *quick, "--epochs", "2", "--lr-drop", "1", "--out", str(out)]) == 0
+    assert train.main([*options(backend_and_loop), *quick, "--epochs", "2", "--lr-drop", "1", "--out", str(out)]) == 0
     assert train.main(["--resume", "--epochs", "3", "--device", "cpu", "--out", str(out)]) == 0
     expected, _ = load_weights(straight / "model.safetensors")
     found, _ = load_weights(out / "model.safetensors")
@@ -76,8 +82,8 @@ def test_a_run_that_was_stopped_drops_its_rate_all_the_same(dropped, quick, tmp_
 
 
 def test_without_the_drop_the_run_ends_elsewhere(quick, dropped, tmp_path):
-    name, out = dropped
-    assert train.main(["--backend", name, *quick, "--epochs", "3", "--out", str(tmp_path / "steady")]) == 0
+    backend_and_loop, out = dropped
+    assert train.main([*options(backend_and_loop), *quick, "--epochs", "3", "--out", str(tmp_path / "steady")]) == 0
     steady, _ = load_weights(tmp_path / "steady" / "model.safetensors")
     found, _ = load_weights(out / "model.safetensors")
     assert np.abs(steady["conv1.weight"] - found["conv1.weight"]).max() > 1e-4

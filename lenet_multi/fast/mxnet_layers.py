@@ -30,9 +30,8 @@ def fast_network(net: nn.HybridSequential, height: int) -> nn.HybridSequential:
     fast = nn.HybridSequential()
     rest = list(net)
     match rest:
-        case [nn.Conv2D() as conv, nn.AvgPool2D() as pool, *rest] if conv.weight.shape[1] <= FEW_CHANNELS and is_plain(
-            conv, pool
-        ):
+        case [nn.Conv2D() as conv, nn.AvgPool2D() as pool, *others] if takes_sets(conv, pool):
+            rest = others
             height = (height + 2 * conv._kwargs["pad"][0] - conv._kwargs["kernel"][0] + 1) // window(pool)
             paired = takes_pairs(rest) and height % PAIR == 0
             fast.add(PooledConvolution(conv, window(pool), paired))
@@ -41,12 +40,18 @@ def fast_network(net: nn.HybridSequential, height: int) -> nn.HybridSequential:
                 fast.add(PairedConvolution(second))
     while rest:
         match rest:
-            case [nn.Conv2D() as conv, nn.MaxPool2D() as pool, *rest] if is_plain(conv, pool):
+            case [nn.Conv2D() as conv, nn.MaxPool2D() as pool, *others] if is_plain(conv, pool):
+                rest = others
                 fast.add(MaximumFirst(conv, window(pool)))
             case [layer, *rest]:
                 fast.add(layer)
     fast.hybridize(static_alloc=True, static_shape=True)
     return fast
+
+
+def takes_sets(conv: nn.Conv2D, pool: nn.AvgPool2D) -> bool:
+    """Whether the two are faster together."""
+    return conv.weight.shape[1] <= FEW_CHANNELS and is_plain(conv, pool)
 
 
 def takes_pairs(layers: list[nn.HybridBlock]) -> bool:

@@ -1,0 +1,166 @@
+"""The loop that is shown is the loop that runs: by default each command trains with the plain backend's own code."""
+
+import ast
+import contextlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_folder
+
+from lenet_multi import train
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.run import load_checkpoint
+
+NUM_BATCHES, EPOCHS = 10, 2
+BACKEND_FILES = [Path(load_backend(name).__file__ or "") for name in BACKENDS]
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory):
+    """The arguments of a run over 1,000 examples in batches of 100."""
+    folder = write_folder(tmp_path_factory.mktemp("data") / "thousand", num_train=1000, num_test=100)
+    return ["--dataset", str(folder), "--batch-size", "100", "--epochs", str(EPOCHS), "--device", "cpu"]
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts the calls of a method, which does what it did."""
+    calls: Counter[str] = Counter()
+
+    def count(owner, name):
+        original = getattr(owner, name)
+
+        def method(*arguments, **named):
+            calls[name] += 1
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, method)
+        return calls
+
+    return count
+
+
+def test_pytorch_takes_every_step_by_autograd_and_its_optimizer(thousand, counted):
+    import torch
+
+    counted(torch.optim.SGD, "step")
+    counted(torch.optim.SGD, "zero_grad")
+    calls = counted(torch.Tensor, "backward")
+    assert train.main(["--backend", "torch", *thousand]) == 0
+    assert calls == dict.fromkeys(("step", "zero_grad", "backward"), NUM_BATCHES * EPOCHS)
+
+
+def test_keras_trains_with_one_fit_and_its_callback(thousand, counted):
+    backend = load_backend("tensorflow")
+    counted(backend.keras.Model, "fit")
+    counted(backend.TrainCallback, "on_train_batch_end")
+    calls = counted(backend.TrainCallback, "on_epoch_end")
+    assert train.main(["--backend", "tensorflow", *thousand]) == 0
+    assert calls == {"fit": 1, "on_epoch_end": EPOCHS, "on_train_batch_end": NUM_BATCHES * EPOCHS}
+
+
+def test_fit_is_given_the_batches_that_are_shown(thousand, monkeypatch):
+    backend = load_backend("tensorflow")
+    made, given = [], []
+    batches, fit = backend.batches, backend.keras.Model.fit
+    monkeypatch.setattr(backend, "batches", lambda *arguments: made.append(batches(*arguments)) or made[-1])
+    monkeypatch.setattr(backend.keras.Model, "fit", lambda net, x, **named: given.append(x) or fit(net, x, **named))
+    assert train.main(["--backend", "tensorflow", *thousand]) == 0
+    assert len(given) == 1
+    assert given[0] is made[0]
+
+
+def test_gluon_takes_every_step_by_its_trainer(thousand, counted):
+    backend = load_backend("mxnet")
+    calls = counted(backend.gluon.Trainer, "step")
+    assert train.main(["--backend", "mxnet", *thousand]) == 0
+    assert calls == {"step": NUM_BATCHES * EPOCHS}
+
+
+def do_nothing(name, monkeypatch):
+    """Have a framework's own step change no weight."""
+    backend = load_backend(name)
+    match name:
+        case "torch":
+            monkeypatch.setattr(backend.torch.optim.SGD, "step", lambda *_: None)
+        case "tensorflow":
+            monkeypatch.setattr(backend.keras.optimizers.SGD, "update_step", lambda *_: None)
+        case "mxnet":
+            monkeypatch.setattr(backend.gluon.Trainer, "step", lambda *_: None)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_with_a_step_that_does_nothing_the_weights_stay(name, thousand, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        do_nothing(name, patch)
+        assert train.main(["--backend", name, *thousand, "--out", str(tmp_path / "stays")]) == 0
+    assert train.main(["--backend", name, *thousand, "--out", str(tmp_path / "moves")]) == 0
+    backend = load_backend(name)
+    stays, moves = (load_checkpoint(tmp_path / which)[1] for which in ("stays", "moves"))
+    run, _ = load_checkpoint(tmp_path / "stays")
+    start = backend.get_parameters(backend.LeNet(run.architecture, run.settings.seed, "cpu"))
+    for parameter, value in start.items():
+        np.testing.assert_array_equal(stays[parameter], value)
+        assert (moves[parameter] != value).any()
+
+
+def imported_modules(source: str) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", BACKEND_FILES, ids=lambda path: path.name)
+def test_the_chapters_programs_name_nothing_fast(path):
+    source = path.read_text()
+    assert not [name for name in imported_modules(source) if name.startswith("lenet_multi.fast")]
+    assert "fast" not in source.replace("faster so", "")  # one comment says why the channels come last in memory
+    assert "type: ignore" not in source.replace("numpy.bool_  # type: ignore", "")  # where MXNet is mended for NumPy
+
+
+def test_an_import_of_something_fast_would_be_seen():
+    assert "lenet_multi.fast.torch" in imported_modules("def f():\n    from lenet_multi.fast import torch")
+
+
+def edited_line(source: str, function: str, old: str, new: str) -> str:
+    """A backend's source with one line of a function replaced, and what ran noted."""
+    (node,) = [part for part in ast.walk(ast.parse(source)) if getattr(part, "name", None) == function]
+    lines = source.splitlines()
+    start, stop = node.lineno - 1, node.end_lineno
+    body = "\n".join(lines[start:stop])
+    assert body.count(old) == 1, old
+    return "\n".join([*lines[:start], body.replace(old, new), *lines[stop:]])
+
+
+EDITS = [
+    ("torch", "train", "l.backward()", "print('STUDENT'); l.backward()", NUM_BATCHES * EPOCHS),
+    ("torch", "train", "optimizer.step()", "print('STUDENT'); optimizer.step()", NUM_BATCHES * EPOCHS),
+    ("torch", "train", "y_hat = net(X)", "print('STUDENT'); y_hat = net(X)", NUM_BATCHES * EPOCHS),
+    ("torch", "evaluate_accuracy", "net.eval()", "print('STUDENT'); net.eval()", EPOCHS),
+    ("tensorflow", "train", "net.fit(", "print('STUDENT'); net.fit(", 1),
+    ("tensorflow", "on_epoch_end", "self.recorder.timer.stop()", "print('STUDENT')", EPOCHS),
+    ("tensorflow", "on_train_batch_end", "if batch in", "print('STUDENT')\n        if batch in", NUM_BATCHES * EPOCHS),
+    ("mxnet", "train", "trainer.step(len(y))", "print('STUDENT'); trainer.step(len(y))", NUM_BATCHES * EPOCHS),
+    ("mxnet", "train", "l = loss(y_hat, y)", "print('STUDENT'); l = loss(y_hat, y)", NUM_BATCHES * EPOCHS),
+    ("mxnet", "evaluate_accuracy", "num_examples += len(y)", "print('STUDENT'); num_examples += len(y)", EPOCHS),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "old", "new", "times"), EDITS, ids=lambda value: str(value)[:20])
+def test_a_line_that_a_student_changes_is_what_runs(name, function, old, new, times, thousand, monkeypatch, capsys):
+    backend = load_backend(name)
+    source = edited_line(Path(backend.__file__ or "").read_text(), function, old, new)
+    with contextlib.suppress(RuntimeError):  # TensorFlow's settings can't be made twice
+        before = dict(vars(backend))
+        exec(compile(source, str(backend.__file__), "exec"), vars(backend))
+    try:
+        assert train.main(["--backend", name, *thousand]) == 0
+    finally:
+        vars(backend).update(before)
+    assert capsys.readouterr().out.count("STUDENT") == times
