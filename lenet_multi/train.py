@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from lenet_multi.fast import FastBackend
 
 GUESSING = math.log(NUM_CLASSES)  # the cross-entropy of a network that gives every class the same probability
+NEAR_GUESSING = 0.01  # a loss that differs from GUESSING by less than this part of it shows no learning
 
 # The chapter's recipe. On the command line these are None until given, for a run that goes on brings its own.
 DEFAULTS: dict[str, Any] = {
@@ -254,8 +255,24 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
     loss = recorder.points[-1].train_loss
     if loss > 2 * GUESSING:
         say(f"note: a loss of {loss:.3f} is far above {GUESSING:.3f}, that of guessing: start anew with a smaller --lr")
+    if learned_nothing(loss, recorder.epochs_done, settings.num_train):
+        say(
+            f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, that of guessing all classes alike: "
+            "the network has learned nothing; try a smaller --lr (0.1 with relu), another --seed or more epochs"
+        )
     if dataset.name == "synthetic":
         say("note: these figures are on `synthetic`, garments drawn by code, and NOT on Fashion-MNIST")
+
+
+def learned_nothing(loss: float, num_epochs: int, num_train: int) -> bool:
+    """Whether a run's train loss is still that of guessing after enough training to be lower.
+
+    Args:
+        loss: the mean over the last epoch.
+        num_epochs: epochs that the whole run has done. With sigmoids the first one may be all plateau.
+        num_train: number of training examples. On a few, an epoch is too few steps to tell.
+    """
+    return num_epochs >= 2 and num_train >= 10_000 and abs(loss - GUESSING) <= NEAR_GUESSING * GUESSING
 
 
 def begin(out: Path, run: Run, parameters: Parameters) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from conftest import subset
 
-from lenet_multi import child, compare, report, train
+from lenet_multi import child, compare, initial_weights, report, train
 from lenet_multi.architecture import lenet
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.curves import PANELS, draw_overlaid, line_style
@@ -28,6 +28,7 @@ from lenet_multi.errors import UserError
 from lenet_multi.ladder import Ground
 from lenet_multi.recorder import Point
 from lenet_multi.run import CHECKPOINT, load_checkpoint
+from lenet_multi.weights import load_weights
 
 SMALL_NETWORK = ("--conv-channels", "2", "--dense-units", "12")
 QUICK = ("--epochs", "1", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
@@ -47,6 +48,38 @@ def three(quick, tmp_path_factory):
     out = tmp_path_factory.mktemp("three") / "new" / "out"
     status = compare.main([*quick, "--out", str(out)])
     return out, status
+
+
+@pytest.fixture(scope="module")
+def same_start(quick, tmp_path_factory):
+    """A comparison of all backends from the same weights, made once; nobody writes into it."""
+    out = tmp_path_factory.mktemp("same-start") / "out"
+    assert compare.main([*quick, "--same-start", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The options of each run that would be started; none is trained."""
+    given: list[list[str]] = []
+
+    def run(command):
+        module, *options = command[2:]
+        if module == "lenet_multi.initial_weights":
+            assert initial_weights.main(options) == 0
+            return None
+        given.append(options)
+        return "not trained"
+
+    monkeypatch.setattr(compare, "run_in_process", run)
+    return given
+
+
+def copied(comparison: Path, folder: Path) -> Path:
+    """A comparison that may be changed."""
+    out = folder / "copied"
+    subprocess.run(["cp", "-r", str(comparison), str(out)], check=True)
+    return out
 
 
 def stored(out: Path) -> dict:
@@ -213,7 +246,9 @@ def test_a_finished_comparison_is_used_again_and_says_the_same(three, capsys, mo
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("  ")[-1] == "peak memory"
     assert [line.split()[0] for line in lines[1:4]] == list(BACKENDS)
-    assert re.fullmatch(r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1])
+    assert re.fullmatch(
+        r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +plain +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1]
+    )
     assert "Python 3" in lines[-2]
     assert all(f"{name} " in lines[-2] for name in (*BACKENDS, "keras", "numpy"))
     assert lines[-1] == "the same weights give the same numbers in every framework: 4 checks on each of 3 networks pass"
@@ -252,6 +287,8 @@ def test_a_comparison_whose_runs_are_gone_keeps_its_report(three, quick, tmp_pat
         (["--seed", "1"], "--seed 1, expected 0 as in the run"),
         (["--lr-drop", "1"], "--lr-drop 1, expected none as in the run"),
         (["--pooling", "max"], "another network, expected that of the run"),
+        (["--fast"], "--loop fast, expected plain as in the run"),
+        (["--same-start"], "began with weights of their own, expected runs made with --same-start"),
     ],
 )
 def test_a_finished_run_is_not_used_for_other_settings(other, told, three, capsys):
@@ -316,7 +353,7 @@ def test_mistakes_are_counted_by_class_the_surest_first(known):
 
 
 def page_of(findings: report.Findings, tmp_path: Path) -> Page:
-    plan = compare.Plan(["torch"], {}, {})
+    plan = compare.Plan(["torch"], [], {})
     rows = [compare.Row(compare.Case(net.name, "torch", {}), reason="not <b>here") for net in findings.networks]
     text = report.page(compare.Comparison(tmp_path, plan, rows, findings, "a machine"))
     assert asks_for_nothing(text)
@@ -384,7 +421,7 @@ def test_a_backend_that_computes_something_else_is_found_with_trained_weights(sm
     findings = report.Findings(small_data, [network], report.shape_tables([network]), {"it": wrong})
     (sentence,) = findings.differences
     assert "weights of it: layer outputs in torch off by 0.01" in sentence
-    comparison = compare.Comparison(tmp_path, compare.Plan(["torch"], {}, {}), [], findings, "a machine")
+    comparison = compare.Comparison(tmp_path, compare.Plan(["torch"], [], {}), [], findings, "a machine")
     assert comparison.failed
     assert f"differs: {sentence}" in comparison.table()
     assert f"Differs: {sentence}" in Page(report.page(comparison)).text
@@ -437,10 +474,10 @@ def test_a_comparison_goes_on_to_more_epochs(quick, tmp_path):
 
 
 def test_values_that_hold_commas_are_separated_by_slashes():
-    assert compare.parse_vary(["conv-channels=6,16/12,32", "lr=0.1,0.9"]) == {
-        "conv-channels": ["6,16", "12,32"],
-        "lr": ["0.1", "0.9"],
-    }
+    assert compare.parse_vary([["conv-channels=6,16/12,32"], ["lr=0.1,0.9"]]) == [
+        {"conv-channels": ["6,16", "12,32"]},
+        {"lr": ["0.1", "0.9"]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -564,6 +601,309 @@ def test_from_python_the_same_is_a_function(small_folder, tmp_path):
     assert compare.parse_vary(args.vary) == result.plan.vary
     with pytest.raises(UserError, match="option 'learning-rate', expected one of"):
         compare.compare(tmp_path / "other", learning_rate=0.1)
+
+
+# Settings that vary in step
+
+
+def test_settings_after_one_vary_make_a_run_for_each_step(commands, small_folder, tmp_path):
+    vary = ["--vary", "activation=sigmoid,relu", "lr=0.9,0.1"]
+    assert compare.main(["--dataset", str(small_folder), *vary, "--out", str(tmp_path / "out")]) == 1
+    chosen = [[word for word in options if word.startswith(("--activation", "--lr"))] for options in commands]
+    assert chosen == [["--activation=sigmoid", "--lr=0.9"], ["--activation=relu", "--lr=0.1"]]
+
+
+def test_several_vary_make_a_run_for_every_combination_of_their_steps():
+    vary = compare.parse_vary([["activation=sigmoid,relu", "lr=0.9,0.1"], ["seed=0,1"]])
+    assert [case.name for case in compare.Plan(["torch"], vary, {}).cases] == [
+        "activation=sigmoid lr=0.9 seed=0",
+        "activation=sigmoid lr=0.9 seed=1",
+        "activation=relu lr=0.1 seed=0",
+        "activation=relu lr=0.1 seed=1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["activation=sigmoid,relu", "lr=0.9,0.1,0.2"], "has 2 values of activation and 3 of lr, expected as many"),
+        (["seed=0,1", "seed=2,3"], "--vary seed twice, expected it once"),
+        (["seed=0,1", "lr"], "--vary 'lr', expected NAME=A,B"),
+    ],
+)
+def test_settings_that_cannot_vary_in_step_are_refused(settings, told, small_folder, tmp_path, capsys):
+    arguments = ["--dataset", str(small_folder), "--vary", *settings, "--out", str(tmp_path / "out")]
+    assert told in refused(arguments, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_resume_keeps_the_settings_that_vary_in_step(commands, small_folder, tmp_path):
+    out = tmp_path / "out"
+    vary = ["--vary", "activation=sigmoid,relu", "lr=0.9,0.1", "--vary", "seed=0,1"]
+    compare.main(["--dataset", str(small_folder), *vary, "--out", str(out)])
+    compare.main(["--resume", "--out", str(out)])
+    assert len(commands) == 8
+    assert commands[4:] == commands[:4]
+
+
+def test_resume_reads_a_comparison_stored_before_settings_could_vary_in_step(commands, small_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    plan = {"backends": ["torch"], "vary": {"pooling": ["avg", "max"], "seed": ["0", "1"]}, "options": {"lr": "0.5"}}
+    (out / "compare.json").write_text(json.dumps({"plan": plan, "runs": []}))
+    compare.main(["--resume", "--dataset", str(small_folder), "--out", str(out)])
+    assert [run["name"] for run in stored(out)["runs"]] == [
+        "pooling=avg seed=0",
+        "pooling=avg seed=1",
+        "pooling=max seed=0",
+        "pooling=max seed=1",
+    ]
+    assert all("--lr=0.5" in options for options in commands)
+
+
+def test_from_python_the_settings_of_one_dictionary_of_a_list_vary_in_step(commands, small_folder, tmp_path):
+    vary: list[dict] = [{"activation": ["sigmoid", "relu"], "lr": [0.9, 0.1]}, {"conv_channels": [(2,), (2, 3)]}]
+    result = compare.compare(tmp_path / "out", vary=vary, dataset=small_folder)
+    assert [row.case.name for row in result.rows] == [
+        "activation=sigmoid lr=0.9 conv-channels=2",
+        "activation=sigmoid lr=0.9 conv-channels=2,3",
+        "activation=relu lr=0.1 conv-channels=2",
+        "activation=relu lr=0.1 conv-channels=2,3",
+    ]
+
+
+def test_the_command_shown_makes_the_same_plan(commands, small_folder, tmp_path):
+    vary: list[dict] = [{"activation": ["sigmoid", "relu"], "lr": [0.9, 0.1]}, {"seed": [0, 1]}]
+    result = compare.compare(tmp_path / "out", vary=vary, dataset=small_folder, fast=True, same_start=True)
+    assert "--vary activation=sigmoid,relu lr=0.9,0.1 --vary seed=0,1 " in result.command
+    compare.main(shlex.split(result.command.replace("--out DIR", f"--out {tmp_path / 'again'}"))[3:])
+    assert stored(tmp_path / "again")["plan"] == stored(tmp_path / "out")["plan"]
+
+
+def test_the_title_names_together_what_varies_in_step(small_data, tmp_path):
+    vary = compare.parse_vary([["activation=sigmoid,relu", "lr=0.9,0.1"], ["seed=0,1"]])
+    plan = compare.Plan(["torch"], vary, {})
+    comparison = compare.Comparison(tmp_path, plan, [], report.Findings(small_data, []), "a machine")
+    assert comparison.title == "LeNet in PyTorch: activation with lr, seed compared"
+
+
+# The loop
+
+
+@pytest.mark.parametrize("given", [["--fast"], ["--loop", "fast"]])
+def test_the_loop_reaches_every_run(given, commands, small_folder, tmp_path):
+    compare.main(["--dataset", str(small_folder), *given, "--out", str(tmp_path / "out")])
+    assert ["--loop=fast" in options for options in commands] == [True, True, True]
+
+
+def test_from_python_fast_is_short_for_the_fast_loop(commands, small_folder, tmp_path):
+    compare.compare(tmp_path / "out", backends=["torch"], fast=True, dataset=small_folder)
+    assert "--loop=fast" in commands[0]
+
+
+def test_plain_and_fast_are_compared(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--vary", "loop=plain,fast", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[5] == "loop"
+    assert [line.split()[4] for line in lines[1:3]] == ["plain", "fast"]
+    for loop in ("plain", "fast"):
+        assert [leg.loop for leg in load_checkpoint(out / f"loop-{loop}")[0].legs] == [loop]
+    page = Page((out / "report.html").read_text())
+    assert re.search(r"loop=plain (\S+ ){3}plain .* loop=fast (\S+ ){3}fast ", page.text)
+
+
+def test_a_loop_that_all_runs_share_is_told_once(three, monkeypatch):
+    out, _ = three
+    monkeypatch.setattr(compare, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
+    assert compare.compare(out, resume=True).shared["loop"] == "plain"
+
+
+def test_a_run_for_which_nothing_is_faster_is_used_again_and_named(three, tmp_path, capsys):
+    """The stored plan asks for the fast loop, and the runs say that they are plain."""
+    out = copied(three[0], tmp_path)
+    described = stored(out)
+    described["plan"]["options"]["loop"] = "fast"
+    (out / "compare.json").write_text(json.dumps(described))
+    assert compare.main(["--resume", "--out", str(out)]) == 0
+    assert "note: mxnet ran the plain loop: MXNet has no faster one" in capsys.readouterr().out
+
+
+# The same start
+
+
+def test_with_the_same_start_the_first_losses_agree(same_start):
+    losses = [load_checkpoint(same_start / name)[0].points[0].train_loss for name in BACKENDS]
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-4)
+
+
+def test_without_the_same_start_the_first_losses_differ(three):
+    losses = [load_checkpoint(three[0] / name)[0].points[0].train_loss for name in BACKENDS]
+    assert min(abs(losses[0] - loss) for loss in losses[1:]) > 1e-3
+
+
+def test_the_start_is_the_first_runs_own(same_start):
+    torch = load_backend("torch")
+    network = lenet(conv_channels=(2,), dense_units=(12,), activation="tanh")
+    expected = torch.get_parameters(torch.LeNet(network, seed=0, device="cpu"))
+    found, _ = load_weights(same_start / "start.safetensors")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_table_and_report_say_that_all_runs_began_with_the_same_weights(same_start):
+    assert stored(same_start)["notes"] == ["all runs began with the same weights"]
+    page = Page((same_start / "report.html").read_text())
+    assert "Note: all runs began with the same weights." in page.text
+    assert "each framework draws its own initial weights" not in page.text
+
+
+def test_networks_that_differ_in_activation_share_their_start(commands, small_folder, tmp_path):
+    vary = ["--vary", "activation=sigmoid,relu", "lr=0.9,0.1", "--vary", "seed=0,1"]
+    out = tmp_path / "out"
+    compare.main(["--dataset", str(small_folder), *vary, "--same-start", "--out", str(out)])
+    assert len(commands) == 4
+    assert all(f"--weights={out / 'start.safetensors'}" in options for options in commands)
+    assert ["--seed=1" in options for options in commands] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("vary", "told"),
+    [
+        ("conv-channels=2/3", "conv1.weight of run 'conv-channels=3' has shape (3, 1, 5, 5), expected (2, 1, 5, 5)"),
+        ("dense-units=20/20,10", "dense3.weight of run 'dense-units=20,10' has shape (10, 10), expected none"),
+        ("dense-units=20,10/20", "dense3.weight of run 'dense-units=20' is missing, expected (10, 10) as in run"),
+        ("kernel-sizes=5/3", "conv1.weight of run 'kernel-sizes=3' has shape (6, 1, 3, 3), expected (6, 1, 5, 5)"),
+    ],
+)
+def test_networks_of_other_shapes_cannot_share_their_start(vary, told, small_folder, tmp_path, capsys):
+    arguments = ["--dataset", str(small_folder), "--same-start", "--vary", vary, "--out", str(tmp_path / "out")]
+    assert told in refused(arguments, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [["--weights", "a"], ["--vary", "weights=a,b"]])
+def test_the_same_start_and_weights_are_refused_together(given, small_folder, tmp_path, capsys):
+    arguments = ["--dataset", str(small_folder), "--same-start", *given, "--out", str(tmp_path / "out")]
+    assert "--same-start and --weights together" in refused(arguments, capsys)
+
+
+def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monkeypatch):
+    """Also where the options describe a preset's network, whose recipe `train` would take with the weights."""
+    settings = []
+    monkeypatch.setattr(train, "go", lambda args, run, parameters, dataset: settings.append(run.settings))
+    network = ["--activation", "relu", "--pooling", "max", "--conv-channels", "16,32", "--kernel-sizes", "5,3"]
+    network += ["--paddings", "2,1", "--dense-units", "256,128"]
+
+    def run(command):
+        module, *options = command[2:]
+        main = initial_weights.main if module == "lenet_multi.initial_weights" else train.main
+        return None if main(options) or main is initial_weights.main else "not trained"
+
+    monkeypatch.setattr(compare, "run_in_process", run)
+    for number, given in enumerate([network, ["--architecture", "lenet-modern"]]):
+        arguments = ["--dataset", str(small_folder), "--backends", "torch", *given]
+        compare.main([*arguments, "--out", str(tmp_path / f"own-{number}")])
+        compare.main([*arguments, "--same-start", "--out", str(tmp_path / f"same-{number}")])
+    assert settings[0] == settings[1]
+    assert (settings[0].lr, settings[0].lr_drop, settings[0].batch_size) == (0.9, None, 256)
+    assert settings[2] == settings[3]
+    assert (settings[2].lr, settings[2].lr_drop, settings[2].batch_size) == (0.2, 8, 128)
+
+
+def test_resume_keeps_the_start_and_trains_new_runs_alone(same_start, commands, tmp_path):
+    out = copied(same_start, tmp_path)
+    subprocess.run(["rm", "-r", str(out / "torch")], check=True)
+    before = (out / "start.safetensors").read_bytes()
+    assert compare.main(["--resume", "--out", str(out)]) == 1
+    (options,) = commands
+    assert {"--backend=torch", f"--weights={out / 'start.safetensors'}"} <= set(options)
+    assert (out / "start.safetensors").read_bytes() == before
+    assert stored(out)["plan"]["same_start"] is True
+
+
+def test_a_run_that_goes_on_has_weights_of_its_own(same_start, commands, tmp_path):
+    out = copied(same_start, tmp_path)
+    (out / "start.safetensors").unlink()
+    assert compare.main(["--resume", "--epochs", "2", "--out", str(out)]) == 1
+    assert len(commands) == 3
+    assert not any("weights" in word for options in commands for word in options)
+
+
+def test_a_start_that_is_gone_is_told(same_start, tmp_path, capsys):
+    out = copied(same_start, tmp_path)
+    (out / "start.safetensors").unlink()
+    subprocess.run(["rm", "-r", str(out / "mxnet")], check=True)
+    line = refused(["--resume", "--out", str(out)], capsys)
+    assert f"'{out / 'start.safetensors'}' is gone, expected the weights" in line
+
+
+def test_a_new_run_must_fit_the_start_that_is_there(same_start, tmp_path, capsys):
+    out = copied(same_start, tmp_path)
+    subprocess.run(["rm", "-r", *(str(out / name) for name in ("torch", "mxnet"))], check=True)
+    line = refused(["--resume", "--backends", "torch", "--conv-channels", "3", "--out", str(out)], capsys)
+    assert "conv1.weight of run 'torch' has shape (3, 1, 5, 5), expected (2, 1, 5, 5) as in" in line
+    assert "start.safetensors'" in line
+
+
+def test_a_file_in_the_starts_place_is_not_overwritten(quick, tmp_path, capsys):
+    (tmp_path / "start.safetensors").write_text("mine")
+    assert "holds start.safetensors already" in refused([*quick, "--same-start", "--out", str(tmp_path)], capsys)
+    assert (tmp_path / "start.safetensors").read_text() == "mine"
+
+
+def test_a_comparison_that_trained_nothing_makes_room_for_another_start(commands, quick, tmp_path):
+    for seed in ("0", "1"):
+        assert compare.main([*quick, "--same-start", "--seed", seed, "--out", str(tmp_path)]) == 1
+    assert len(commands) == 6
+    torch = load_backend("torch")
+    network = lenet(conv_channels=(2,), dense_units=(12,), activation="tanh")
+    expected = torch.get_parameters(torch.LeNet(network, seed=1, device="cpu"))
+    found, _ = load_weights(tmp_path / "start.safetensors")
+    np.testing.assert_array_equal(found["conv1.weight"], expected["conv1.weight"])
+
+
+def test_a_start_that_cannot_be_computed_ends_the_comparison(quick, tmp_path, capfd):
+    assert compare.main([*quick, "--same-start", "--device", "gpu:99", "--out", str(tmp_path / "out")]) == 2
+    told = capfd.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: --same-start: the initial weights of 'torch' cannot be computed (device 'gpu:99'")
+
+
+# The environment
+
+
+def test_what_frameworks_put_into_the_environment_does_not_stay(commands, quick, tmp_path, monkeypatch):
+    """Or the runs of a later comparison in this process would inherit it."""
+    original = report.examine
+
+    def examine(*arguments):
+        os.environ["OMP_NUM_THREADS"] = "1234"
+        os.environ["MADE_UP_FOR_THIS_TEST"] = "1"
+        return original(*arguments)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(report, "examine", examine)
+    before = dict(os.environ)
+    compare.main([*quick, "--backends", "torch", "--out", str(tmp_path / "out")])
+    assert dict(os.environ) == before
+
+
+def test_no_framework_is_loaded_before_the_last_run_has_ended(quick, tmp_path):
+    """The runs would inherit what it puts into the environment."""
+    code = (
+        "import sys\n"
+        "from lenet_multi import compare\n"
+        "def run(command):\n"
+        "    loaded = {'torch', 'tensorflow', 'mxnet'} & set(sys.modules)\n"
+        "    print(command[2], *loaded)\n"
+        "    return original(command) if 'initial' in command[2] else 'not trained'\n"
+        "original, compare.run_in_process = compare.run_in_process, run\n"
+        "compare.main(sys.argv[1:])\n"
+    )
+    arguments = [*quick, "--same-start", "--out", str(tmp_path / "out")]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[:4] == ["lenet_multi.initial_weights", *["lenet_multi.train"] * 3]
 
 
 # What fails

@@ -1,27 +1,30 @@
-"""How long the parts of our training take in one framework: the other programs here time whole runs.
+"""How long the parts of our training take in one framework and loop: the other programs here time whole runs.
 
-python scripts/benchmarks/parts.py torch
+python scripts/benchmarks/parts.py torch --loop fast
 python scripts/benchmarks/parts.py torch --matmul
 """
 
 import argparse
+import contextlib
 import json
 import time
 
 import numpy as np
 
 from lenet_multi import PRESETS
-from lenet_multi.backends import load_backend
+from lenet_multi.backends import LOOPS, load_backend
 from lenet_multi.data import BatchIndices, load_dataset
 from lenet_multi.process import seconds_since_process_start
+from lenet_multi.recorder import Recorder
 
 parser = argparse.ArgumentParser()
 parser.add_argument("backend")
+parser.add_argument("--loop", choices=LOOPS, default="plain")
 parser.add_argument("--matmul", action="store_true", help="the rate of a float32 matrix product, in place of the parts")
 args = parser.parse_args()
 own = seconds_since_process_start()
 began = time.perf_counter()
-backend = load_backend(args.backend)
+backend = load_backend(args.backend, fast=args.loop == "fast")
 imported = time.perf_counter()
 
 
@@ -65,22 +68,18 @@ else:
     ready = time.perf_counter()
     train_iter = backend.batches(dataset.train, BatchIndices(len(dataset.train), 256, seed=0))
     test_iter = backend.batches(dataset.test, BatchIndices(len(dataset.test), 256))
-    if args.backend == "tensorflow":
-        # As in its training loop.
-        test_net = backend.faster(net, dataset.test.images, 256)
-        loss = backend.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        test_net.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
-        examples = np.arange(len(dataset.test)), dataset.test.labels.astype(np.int64)
 
     def evaluate():
-        if args.backend == "tensorflow":
-            test_net.test_on_batch(*examples)
-        else:
-            backend.evaluate_accuracy(net, test_iter)
+        backend.evaluate_accuracy(net, test_iter)
 
     def load():
         for _X, _y in train_iter:
             pass
+
+    timers = []
+    recorder = Recorder(after_epoch=lambda: timers.append(recorder.timer.seconds), show=lambda points: None)
+    with contextlib.redirect_stdout(None):
+        backend.train(net, dataset.train, dataset.test, num_epochs=2, recorder=recorder)
 
     print(
         json.dumps(
@@ -88,6 +87,7 @@ else:
                 "import_seconds": imported - began,
                 "ready_seconds": own + ready - imported,
                 "data_seconds": loaded - imported,
+                "examples_per_sec": len(dataset.train) / (timers[1] - timers[0]),
                 "evaluation_per_sec": len(dataset.test) / seconds(evaluate, 5),
                 "load_ms": seconds(load, 2) / len(BatchIndices(len(dataset.train), 256)) * 1000,
             }
