@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from lenet_multi.process import environment_for_others
+
 PATIENCE = 30  # seconds that an interrupted command has to put away what it has
 KEPT = 10_000  # characters of what it printed last
 
@@ -39,7 +41,12 @@ def run_in_process(command: Sequence[str]) -> str | None:
             try:
                 # In a process group of its own: the terminal's Ctrl-C reaches this one alone, which passes it on once.
                 child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing, process_group=0
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=writing,
+                    stderr=writing,
+                    process_group=0,
+                    env=environment_for_others(),
                 )
             finally:
                 os.close(writing)

@@ -151,12 +151,13 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
 
 def add_loop_options(parser: argparse._ActionsContainer) -> None:
     """Add the options that say which training loop to run."""
-    parser.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--loop",
         choices=LOOPS,
         help="plain, the one that the documentation shows, or fast, which computes the same (plain)",
     )
-    parser.add_argument("--fast", dest="loop", action="store_const", const="fast", help="short for --loop fast")
+    group.add_argument("--fast", dest="loop", action="store_const", const="fast", help="short for --loop fast")
 
 
 def say(message: str) -> None:

@@ -742,19 +742,6 @@ def _row(plan: Plan, case: Case, args: argparse.Namespace, out: Path, run: Run |
     return Row(case, reason=reason) if reason else Row(case, load_checkpoint(folder)[0])
 
 
-@contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Take out of the environment what frameworks put there: the runs of a later comparison would inherit it."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-@_environment_kept()
 def _examined(out: Path, plan: Plan, rows: list[Row], dataset: Dataset) -> Comparison:
     """Run the trained networks on the test set, compare them, and write the files."""
     networks = []

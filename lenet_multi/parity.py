@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from lenet_multi.errors import UserError
 from lenet_multi.files import write_whole
 from lenet_multi.ladder import BATCH_SIZE, TRAINING_STEPS, Ground, Measurement, Result, climb, examples_for
 from lenet_multi.process import describe_machine, seconds_since_process_start
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend, Network
 
 FAILED_STATUS = 1
 TITLE_WIDTH, CELL_WIDTH = 38, 18
@@ -61,6 +64,11 @@ def parser() -> argparse.ArgumentParser:
     add_data_options(parser, default="auto")
     add_network_options(parser)
     return parser
+
+
+def loop_of(backend: Backend, network: Network) -> str:
+    """The loop that the backend's `train` runs for this network: a fast one may have nothing faster for it."""
+    return "fast" if getattr(backend, "has_faster", lambda _: False)(network) else "plain"
 
 
 def cell(measurement: Measurement | None) -> str:
@@ -137,7 +145,8 @@ def command(argv: Sequence[str] | None = None) -> int:
         choose_device(device, backend.available_devices(), backend.FRAMEWORK)
 
     ground = Ground(architecture, dataset, device, args.seed, args.lr)
-    of_loop = f"{loop} loop, seed {args.seed}, lr {ground.lr:g}"
+    loops = {name: loop_of(backend, ground.network(backend)) for name, backend in backends.items()}
+    of_loop = f"{' and '.join(dict.fromkeys(loops.values()))} loop, seed {args.seed}, lr {ground.lr:g}"
     print(f"{architecture.name} on {dataset.name}, {of_loop}, against a float64 referee")
     print(
         row("rung", "tolerance", [f"{name} {backends[name].VERSION}" if name in backends else name for name in names])
@@ -158,7 +167,7 @@ def command(argv: Sequence[str] | None = None) -> int:
             "dataset": dataset.name,
             "seed": args.seed,
             "lr": ground.lr,
-            "loop": loop,
+            "loops": loops,
             "device": device,
             "machine": describe_machine(*installed, "numpy"),
             "seconds": round(seconds, 1),

@@ -7,6 +7,8 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -41,6 +43,24 @@ def share_cores() -> None:
     PyTorch and MXNet train many times slower.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+
+_OWN_SETTINGS: set[str] = set()
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Note which environment variables are set meanwhile: they are for this process alone."""
+    before = set(os.environ)
+    try:
+        yield
+    finally:
+        _OWN_SETTINGS.update(set(os.environ) - before)
+
+
+def environment_for_others() -> dict[str, str]:
+    """The environment for a process that this one starts: without what backends have set for their frameworks here."""
+    return {name: value for name, value in os.environ.items() if name not in _OWN_SETTINGS}
 
 
 def describe_machine(*packages: str) -> str:

@@ -258,7 +258,8 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
     if learned_nothing(loss, recorder.epochs_done, settings.num_train):
         say(
             f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, that of guessing all classes alike: "
-            "the network has learned nothing; try a smaller --lr (0.1 with relu), another --seed or more epochs"
+            "the network has learned nothing; with relu try a smaller --lr, such as 0.1, with sigmoid more epochs or "
+            "another --seed"
         )
     if dataset.name == "synthetic":
         say("note: these figures are on `synthetic`, garments drawn by code, and NOT on Fashion-MNIST")

@@ -119,6 +119,39 @@ def test_a_run_begun_in_one_framework_goes_on_in_another(quick, tmp_path, capsys
         np.testing.assert_allclose(parameters[name], value, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_run_changes_its_loop_and_back_and_ends_where_it_would_have(name, quick, tmp_path):
+    alone, relay = tmp_path / "alone", tmp_path / "relay"
+    assert train.main(["--backend", name, *quick, "--epochs", "3", "--out", str(alone)]) == 0
+    assert train.main(["--backend", name, *quick, "--epochs", "1", "--out", str(relay)]) == 0
+    for epochs, loop in (("2", "--fast"), ("3", "--loop=plain")):
+        assert train.main(["--resume", "--out", str(relay), "--epochs", epochs, loop]) == 0
+    run, parameters = load_checkpoint(relay)
+    assert [leg.loop for leg in run.legs] == ["plain", "fast", "plain"]
+    assert json.loads((relay / "summary.json").read_text())["loop"] == "plain"
+    for parameter, value in load_checkpoint(alone)[1].items():
+        np.testing.assert_allclose(parameters[parameter], value, atol=1e-4)
+
+
+def test_a_run_that_goes_on_keeps_its_loop(quick, tmp_path):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--epochs", "1", "--fast", "--out", str(out)]) == 0
+    assert train.main(["--resume", "--epochs", "2", "--out", str(out)]) == 0
+    assert [leg.loop for leg in load_checkpoint(out)[0].legs] == ["fast", "fast"]
+
+
+def test_a_run_whose_file_does_not_name_its_loop_is_read_as_fast(quick, tmp_path):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--out", str(out)]) == 0
+    parameters, metadata = load_weights(out / "model.safetensors")
+    del metadata["run"]["loop"]
+    for leg in metadata["run"]["legs"]:
+        del leg["loop"]
+    save_weights(out / "model.safetensors", parameters, metadata)
+    run, _ = load_checkpoint(out)
+    assert (run.loop, [leg.loop for leg in run.legs]) == ("fast", ["fast"])
+
+
 def test_going_on_with_a_finished_run_repeats_its_closing_lines(quick, tmp_path, capsys):
     out = tmp_path / "run"
     assert train.main([*quick, "--out", str(out)]) == 0
@@ -259,6 +292,8 @@ def refused(main, arguments, capsys) -> str:
         (["--dataset", ""], "dataset '', expected one of auto"),
         (["--out", ""], "--out: '', expected the path"),
         (["--epo", "3"], "unrecognized arguments: --epo"),
+        (["--loop", "quick"], "--loop"),
+        (["--fast", "--loop", "plain"], "not allowed with argument"),
         (["--lr", "fast"], "--lr: 'fast', expected a number above 0"),
         (["--seed", "-1"], "--seed: '-1', expected a whole number from 0"),
         (["--epoch", "2"], "unrecognized arguments: --epoch 2 (is --epochs meant?)"),

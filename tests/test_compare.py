@@ -873,22 +873,6 @@ def test_a_start_that_cannot_be_computed_ends_the_comparison(quick, tmp_path, ca
 # The environment
 
 
-def test_what_frameworks_put_into_the_environment_does_not_stay(commands, quick, tmp_path, monkeypatch):
-    """Or the runs of a later comparison in this process would inherit it."""
-    original = report.examine
-
-    def examine(*arguments):
-        os.environ["OMP_NUM_THREADS"] = "1234"
-        os.environ["MADE_UP_FOR_THIS_TEST"] = "1"
-        return original(*arguments)
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(report, "examine", examine)
-    before = dict(os.environ)
-    compare.main([*quick, "--backends", "torch", "--out", str(tmp_path / "out")])
-    assert dict(os.environ) == before
-
-
 def test_no_framework_is_loaded_before_the_last_run_has_ended(quick, tmp_path):
     """The runs would inherit what it puts into the environment."""
     code = (

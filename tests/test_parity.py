@@ -421,6 +421,12 @@ def test_the_command_prints_a_table_and_writes_every_number(quick_ladder, tmp_pa
     assert list(report["rungs"][2]["backends"]["torch"]["errors"]) == list(LENET5.parameter_shapes)
 
 
+def test_the_command_checks_the_fast_loops_and_says_so(quick_ladder, tmp_path, capsys):
+    assert parity.main(["--fast", "--json", str(tmp_path / "parity.json")]) == 0
+    assert " fast loop, " in capsys.readouterr().out.splitlines()[0]
+    assert json.loads((tmp_path / "parity.json").read_text())["loops"] == dict.fromkeys(BACKENDS, "fast")
+
+
 def test_a_loss_that_is_no_number_fails_its_rung_and_is_text_in_the_report(quick_ladder, monkeypatch, tmp_path):
     def diverges(measure):
         return lambda *batch: (float("nan"), measure(*batch)[1])

@@ -40,7 +40,7 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         "lenet_multi.activations": activations.main,
         "lenet_multi.diagram": diagram.main,
     }
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 12
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # the ladder has tests of its own: here, that it knows the options
             parity.parser().parse_args(arguments)

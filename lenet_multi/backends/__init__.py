@@ -9,21 +9,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
-from lenet_multi.process import share_cores
+from lenet_multi.process import own_settings, share_cores
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
     from lenet_multi.fast import FastBackend
 
-LOOPS = (
-    "plain",
-    "fast",
-)  # the loop that is shown, in `lenet_multi.backends`; the one in `lenet_multi.fast`
-BACKENDS = {
-    "torch": "PyTorch",
-    "tensorflow": "TensorFlow",
-    "mxnet": "MXNet",
-}  # module here and framework's package
+# plain: the loop that is shown, in this package; fast: the one in `lenet_multi.fast`.
+LOOPS = ("plain", "fast")
+# A backend's module here and its framework's package, and the framework's name.
+BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
 ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
 
 
@@ -76,21 +71,26 @@ def load_backend(name: str, fast: bool = False) -> Backend:
             process, so load it first, and compare speeds between processes alone.
 
     Raises:
-        UserError: unknown backend, or framework not installed or not importable.
+        UserError: unknown backend, no fast loop, or framework not installed or not importable.
     """
     name = require_installed(name)
     module = f"lenet_multi.{'fast' if fast else 'backends'}.{name}"
-    share_cores()
+    if fast and find_spec(module) is None:
+        raise UserError(
+            f"the {name} backend has no fast loop, expected one that has: leave --fast out"
+        )
+    is_new = module not in sys.modules
     try:
-        is_new = module not in sys.modules
-        backend = cast("Backend", import_module(module))
+        with own_settings():
+            share_cores()
+            backend = cast("Backend", import_module(module))
     except (ImportError, OSError) as problem:
         raise UserError(
             f"{BACKENDS[name]} is installed but cannot be imported ({' '.join(str(problem).split())}): "
             f'reinstall it with pip install "lenet-multi[{name}]"'
         ) from problem
     if is_new:
-        # What the framework brought stays: let the garbage collector not look it through in every other training step.
+        # Keep the garbage collector from scanning the framework's objects every few steps.
         gc.collect()
         gc.freeze()
     return backend

@@ -80,7 +80,7 @@ class Backend(Protocol):
         Args:
             data: images uint8 (N, C, H, W) and labels uint8 (N,).
             indices: which examples make up which batch; in order, 256 at a time, when None.
-            device: where X and y are put.
+            device: where X and y are put; Keras's stay on the CPU until they are used.
         """
         ...
 

@@ -17,10 +17,10 @@ from lenet_multi.recorder import Recorder
 # MXNet 1.9.1, the last release, reads `numpy.bool`, which NumPy 1.24 took away.
 if "bool" not in vars(numpy):
     numpy.bool = numpy.bool_  # type: ignore[attr-defined]
-# MXNet reads both when it is imported. By itself it uses half of the cores,
+# By itself MXNet uses half of the cores. It reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
-# and computes in a thread beside Python's. Each of the two has OpenMP threads, which
-# take the cores from each other. This engine computes in Python's thread.
+# MXNet's default engine computes in a second thread, whose OpenMP threads compete with
+# those of Python's thread for the cores. This engine computes in Python's thread.
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
 import mxnet as mx
@@ -122,20 +122,22 @@ def train(
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
     device = device_of(net)
+    ctx = framework_device(device)
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
     train_indices = BatchIndices(len(train_data), batch_size, seed)
     test_indices = BatchIndices(len(test_data), batch_size)
-    train_iter = batches(train_data, train_indices, device)
-    test_iter = batches(test_data, test_indices, device)
+    train_iter = batches(train_data, train_indices)
+    test_iter = batches(test_data, test_indices)
     num_batches = len(train_iter)
     report_at = recorder.report_points(num_batches)
     for epoch in range(recorder.first_epoch, num_epochs):
         loss_sum, num_correct, num_examples = 0.0, 0, 0
         recorder.timer.start()
         for i, (X, y) in enumerate(train_iter.epoch(epoch)):
+            X, y = X.as_in_ctx(ctx), y.as_in_ctx(ctx)
             with autograd.record():
                 y_hat = net(X)
                 l = loss(y_hat, y)

@@ -16,7 +16,7 @@ from lenet_multi.recorder import Recorder
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can sit on other frameworks too
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# oneDNN's convolutions: by itself TensorFlow takes them on some processors alone.
+# Use oneDNN's convolutions: TensorFlow enables them only on some processors.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # TensorFlow writes on standard error when it starts. An error here still raises.
 with quiet_stderr():
@@ -30,6 +30,7 @@ with quiet_stderr():
             tf.config.experimental.set_memory_growth(gpu, True)
     # float32 on a GPU too: by itself TensorFlow rounds products' inputs to 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    # Start TensorFlow here, while its messages are hidden.
     tf.config.list_logical_devices()
 
 FRAMEWORK = "TensorFlow"
@@ -86,8 +87,8 @@ def LeNet(
                     made = [POOLINGS[kind](pool_size=k, strides=stride, name=name)]
                 case Flatten():
                     made = [layers.Flatten(name=name)]
-                case Dense(units, activation):
-                    made = [layers.Dense(units, activation=activation, name=name)]
+                case Dense(units, act):
+                    made = [layers.Dense(units, activation=act, name=name)]
             for part in made:
                 net.add(part)
     # Keras starts with Xavier-uniform ("glorot_uniform") weights and zero biases.
@@ -124,6 +125,7 @@ def batches(
             indices.orders, output_signature=order_spec
         )
         data_iter = orders.flat_map(of_epoch).prefetch(2)
+        # Keras asks how many there are.
         return data_iter.apply(tf.data.experimental.assert_cardinality(len(indices)))
 
 
@@ -188,17 +190,18 @@ def train(
     recorder: Recorder | None = None,
 ) -> Recorder:
     """Train the network in place, report to the recorder, print the closing lines."""
+    # The OneDeviceStrategy that the network was built in.
+    with net.distribute_strategy.scope():
+        optimizer = keras.optimizers.SGD(learning_rate=float(lr))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        # Without XLA, Keras's default, which is slower for this network on a CPU.
+        net.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
+    # One pass over the batches of all epochs: `fit` is told where each ends.
     epochs = range(recorder.first_epoch, num_epochs)
     train_indices = BatchIndices(len(train_data), batch_size, seed, epochs)
     train_iter = batches(train_data, train_indices)
-    # The OneDeviceStrategy that the network was built in.
-    with net.distribute_strategy.scope():
-        optimizer = keras.optimizers.SGD(learning_rate=lr)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        # XLA, Keras's default, is slower for this network on a CPU.
-        net.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     net.fit(
         train_iter,
         epochs=num_epochs,

@@ -1,4 +1,4 @@
-"""LeNet in PyTorch. The words mean what `lenet_multi.backends.interface` says."""
+"""LeNet in PyTorch. The words mean what `backends.interface` says."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def LeNet(
             net.add_module(f"{name}_{layer.activation}", activation)
     net.apply(init_weights)
     if device == "cpu":
-        # Shapes stay (N, C, H, W). In memory the channels come last: convolutions
-        # on a CPU are faster so.
+        # Shapes stay (N, C, H, W), but the channels come last in memory. Convolutions
+        # on a CPU run quicker in this layout.
         net.to(memory_format=torch.channels_last)
     return net.to(framework_device(device))
 

@@ -13,13 +13,13 @@ Three things are done in every framework, on a CPU:
   leaves most of that idle. A convolution whose output is pooled in windows of s x s pixels is computed as *one*
   convolution with stride s and s * s times the channels: one set of channels for each place in the window, with the
   kernel shifted to that place. The pooling then is a mean or a maximum over the sets.
-- **Maximum first.** An activation that never falls gives the same whether the maximum is taken before or after it;
-  before it, it has a quarter of the numbers to compute.
+- **Maximum first.** The maximum can be taken before a non-decreasing activation, which then has a quarter of the
+  numbers to compute.
 
 The head of each module says what else it does. `torch_layers`, `tensorflow_layers` and `mxnet_layers` have the layers,
-`parts` the threads, and `cuda_graph` PyTorch's step on an NVIDIA GPU. Settings that bind the whole process are made
-where a module is imported, before its framework is: a process that has loaded the plain backend first runs the fast one
-with other settings. Compare the speed of two loops in two processes.
+`parts` the threads, and `cuda_graph` PyTorch's step on an NVIDIA GPU. Settings for the whole process are made when a
+module is imported, before its framework is. A process that has loaded the plain backend first runs the fast one with
+other settings: compare the speed of two loops in two processes.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class FastBackend(Backend, Protocol):
 
 
 @cache
-def note_plain(framework: str) -> None:
-    """Say once on standard error that the plain loop runs."""
-    print(f"note: {framework} has no faster loop for this network on this device: the plain loop runs", file=sys.stderr)
+def note_plain(framework: str, what: str = "loop") -> None:
+    """Say once on standard error that the plain loop runs, or the plain evaluation."""
+    told = f"note: {framework} has no faster {what} for this network on this device: the plain {what} runs"
+    print(told, file=sys.stderr)

@@ -1,12 +1,16 @@
 """Gluon on MXNet, faster. `lenet_multi.fast` says what is done in every framework.
 
-Each part of a batch goes through a compiled network of its own (`mxnet_layers`), all of them of the same parameters.
+Each part of a batch has a thread, a compiled network (`mxnet_layers`) and arrays of its own, the parameters included:
+oneDNN may change the layout of an array in place when it reads it, so no two threads may read the same one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from functools import partial
+from typing import Any
 
 from lenet_multi.fast.parts import NUM_PARTS, THREADS_PER_PART, Threads, split
 
@@ -57,13 +61,18 @@ __all__ = [
 ]
 
 
+KNOWN = (nn.Conv2D, nn.AvgPool2D, nn.MaxPool2D, nn.Flatten, nn.Dense)
+
+
 def has_faster(net: nn.HybridBlock) -> bool:
-    """Whether the network is trained faster here: a sequence of blocks on a CPU, all of it trained."""
+    """Whether the network is trained faster here: a sequence of known blocks on a CPU, all of it trained."""
+    if type(net) is not nn.HybridSequential or not all(type(block) in KNOWN for block in net):
+        return False
+    if any(block._forward_hooks or block._forward_pre_hooks for block in (net, *net)):
+        return False
     parameters = net.collect_params().values()
-    return type(net) is nn.HybridSequential and all(
-        parameter._data is not None and parameter.grad_req == "write" and device_of(net) == "cpu"
-        for parameter in parameters
-    )
+    known = all(parameter._data is not None and parameter.grad_req == "write" for parameter in parameters)
+    return known and device_of(net) == "cpu"
 
 
 def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: str | None = None) -> float:
@@ -71,19 +80,16 @@ def evaluate_accuracy(net: nn.HybridBlock, data_iter: Iterable, device: str | No
     if not has_faster(net) or device not in (None, "cpu"):
         note_plain(FRAMEWORK)
         return plain.evaluate_accuracy(net, data_iter, device)
-    nets: list[nn.HybridSequential] = []
-    num_correct, num_examples = 0, 0
-
-    def part(fast_net: nn.HybridSequential, X: np.ndarray, y: np.ndarray) -> int:
-        return int((fast_net(X).argmax(axis=1).astype("int32") == y).sum())
-
     with Threads(begin=npx.set_np) as threads:
-        for X, y in data_iter:
-            nets = nets or fast_networks(net, X)
-            images = split(X)
-            num_correct += sum(threads.map(part, nets[: len(images)], images, split(y)))
-            num_examples += len(y)
-    return num_correct / num_examples
+        parts = Parts(net, threads)
+        return parts.accuracy(
+            [partial(copied, *part) for part in zip(split(X), split(y), strict=True)] for X, y in data_iter
+        )
+
+
+def copied(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays that share no memory with these."""
+    return X.copy(), y.copy()
 
 
 def train(
@@ -100,78 +106,105 @@ def train(
     if not has_faster(net):
         note_plain(FRAMEWORK)
         return plain.train(net, train_data, test_data, num_epochs, lr, batch_size, seed, recorder)
-    device = device_of(net)
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed), device)
-    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
-    num_batches = len(train_iter)
+    # Each part gathers its examples by itself.
+    load, load_test = batches(train_data).load, batches(test_data).load
+    test_indices = BatchIndices(len(test_data), batch_size)
+    num_batches = len(BatchIndices(len(train_data), batch_size))
     report_at = recorder.report_points(num_batches)
     with Threads(begin=npx.set_np) as threads:
-        step = training_step(net, lr, threads)
+        parts = Parts(net, threads)
         for epoch in range(recorder.first_epoch, num_epochs):
             loss_sum, num_correct, num_examples = 0.0, 0, 0
             recorder.timer.start()
-            for i, (X, y) in enumerate(train_iter.epoch(epoch)):
-                for part_loss_sum, part_num_correct in step(X, y):
-                    loss_sum += part_loss_sum
-                    num_correct += part_num_correct
-                num_examples += len(y)
+            for i, index in enumerate(BatchIndices(len(train_data), batch_size, seed, [epoch])):
+                batch_loss_sum, batch_num_correct = parts.step([partial(load, part) for part in split(index)], lr)
+                loss_sum += batch_loss_sum
+                num_correct += batch_num_correct
+                num_examples += len(index)
                 if i in report_at:
                     train_loss, train_acc = loss_sum / num_examples, num_correct / num_examples
                     recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
             recorder.timer.stop()
-            recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
-    recorder.close(device)
+            test_acc = parts.accuracy([partial(load_test, part) for part in split(index)] for index in test_indices)
+            recorder.end_epoch(epoch + 1, test_acc)
+    recorder.close(device_of(net))
     return recorder
 
 
-Sums = list[tuple[float, int]]
+Load = Callable[[], tuple[np.ndarray, np.ndarray]]  # gives the images and labels of a part
 
 
-def training_step(net: nn.HybridSequential, lr: float, threads: Threads) -> Callable[[np.ndarray, np.ndarray], Sums]:
-    """A step of plain SGD on the mean cross-entropy of a batch, as a function of its images and labels.
+class Parts:
+    """A network for each part of a batch, all with the same numbers as parameters."""
 
-    The function gives the sum of the losses and the number of correct predictions for each part of the batch.
-    """
-    weights = [parameter.data() for parameter in net.collect_params().values()]
-    loss = gluon.loss.SoftmaxCrossEntropyLoss()
-    nets: list[nn.HybridSequential] = []
+    def __init__(self, net: nn.HybridSequential, threads: Threads) -> None:
+        self.threads = threads
+        self.nets = [net, *(deepcopy(net) for _ in range(NUM_PARTS - 1))]
+        self.weights = [[parameter.data() for parameter in own.collect_params().values()] for own in self.nets]
+        self.fast_nets: list[nn.HybridSequential] = []
+        for weights in self.weights[1:]:
+            for weight in weights:
+                weight.attach_grad()  # a copy has no gradient
 
-    def part(fast_net: nn.HybridSequential, X: np.ndarray, y: np.ndarray) -> tuple[list[mx.nd.NDArray], float, int]:
-        with autograd.record():
-            y_hat = fast_net(X)
-            l = loss(y_hat, y)
-        # In arrays of this part's own, where `backward` would write into the parameters'.
-        gradients = autograd.grad(l, weights)
-        num_correct = (y_hat.argmax(axis=1).astype("int32") == y).sum()
-        return gradients, float(l.sum()), int(num_correct)
+    def accuracy(self, batches: Iterable[list[Load]]) -> float:
+        """The fraction of the examples that are classified correctly."""
 
-    def step(X: np.ndarray, y: np.ndarray) -> Sums:
-        nonlocal nets
-        nets = nets or fast_networks(net, X)
-        images = split(X)
-        found = threads.map(part, nets[: len(images)], images, split(y))
-        update(weights, [gradients for gradients, *_ in found], lr, len(y))
-        return [(loss_sum, num_correct) for _, loss_sum, num_correct in found]
+        def part(fast_net: nn.HybridSequential, load: Load) -> tuple[int, int]:
+            X, y = load()
+            return int((fast_net(X).argmax(axis=1).astype("int32") == y).sum()), len(y)
 
-    return step
+        num_correct, num_examples = 0, 0
+        for loads in batches:
+            for part_num_correct, part_num_examples in self._map(part, loads):
+                num_correct += part_num_correct
+                num_examples += part_num_examples
+        return num_correct / num_examples
 
+    def step(self, loads: list[Load], lr: float) -> tuple[float, int]:
+        """A step of plain SGD on the batch's mean cross-entropy.
 
-def fast_networks(net: nn.HybridSequential, X: np.ndarray) -> list[nn.HybridSequential]:
-    """A network for each part. Gluon compiles at the first call, and does so in one thread alone."""
-    nets = [fast_network(net, X.shape[2]) for _ in range(NUM_PARTS)]
-    for fast_net in nets:
-        fast_net(X[:1])
-    return nets
+        Returns:
+            The sum of the losses, and the number of correct predictions.
+        """
 
+        def part(
+            fast_net: nn.HybridSequential, load: Load, weights: list[np.ndarray]
+        ) -> tuple[list[mx.nd.NDArray], float, int, int]:
+            X, y = load()
+            with autograd.record():
+                y_hat = fast_net(X)
+                l = gluon.loss.SoftmaxCrossEntropyLoss()(y_hat, y)
+            gradients = autograd.grad(l, weights)
+            num_correct = (y_hat.argmax(axis=1).astype("int32") == y).sum()
+            return gradients, float(l.sum()), int(num_correct), len(y)
 
-def update(weights: list[np.ndarray], parts: Sequence[list[mx.nd.NDArray]], lr: float, batch_size: int) -> None:
-    """Move all weights against the gradients of the batch's sum, to which each part has its share.
+        found = self._map(part, loads, self.weights[: len(loads)])
+        gradients, loss_sums, nums_correct, sizes = zip(*found, strict=True)
+        self._update(gradients, lr, sum(sizes))
+        return sum(loss_sums), sum(nums_correct)
 
-    One by one: MXNet's operation for several goes through all of them as often as the largest has numbers.
-    """
-    for weight, gradients in zip(weights, zip(*parts, strict=True), strict=True):
-        old = weight.as_nd_ndarray()
-        gradient = mx.nd.add_n(*gradients)
-        mx.nd.sgd_update(old, gradient, out=old, lr=lr, wd=0.0, rescale_grad=1 / batch_size)
+    def _update(self, gradients: Sequence[list[mx.nd.NDArray]], lr: float, batch_size: int) -> None:
+        """Move the weights against the gradients of the batch's sum, to which each part has its share.
+
+        One by one: MXNet's operation for several goes through all of them as often as the largest has numbers.
+        """
+        first, *others = self.weights
+        for number, weight in enumerate(first):
+            old = weight.as_nd_ndarray()
+            gradient = mx.nd.add_n(*(of_part[number] for of_part in gradients))
+            mx.nd.sgd_update(old, gradient, out=old, lr=lr, wd=0.0, rescale_grad=1 / batch_size)
+            for weights in others:
+                weight.copyto(weights[number])
+
+    def _map(self, part: Callable[..., Any], loads: list[Load], *arguments: Sequence[Any]) -> list[Any]:
+        if not self.fast_nets:
+            self._compile(loads[0])
+        return self.threads.map(part, self.fast_nets[: len(loads)], loads, *arguments)
+
+    def _compile(self, load: Load) -> None:
+        """Make the networks for images like these. Gluon compiles at the first call, one network at a time."""
+        X, _ = load()
+        self.fast_nets = [fast_network(net, X.shape[2]) for net in self.nets]
+        self.threads.in_turn(lambda fast_net: fast_net(np.zeros((1, *X.shape[1:]))).wait_to_read(), self.fast_nets)

@@ -87,7 +87,7 @@ def train(
     with net.distribute_strategy.scope():  # the one that the network was built in
         # Both take examples by their indices, and gather the images where they compute.
         train_net, test_net = (FasterNet(net, data.images, batch_size) for data in (train_data, test_data))
-        optimizer = keras.optimizers.SGD(learning_rate=lr)
+        optimizer = keras.optimizers.SGD(learning_rate=float(lr))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         train_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
         test_net.compile(loss=loss, metrics=["accuracy"], jit_compile=False)

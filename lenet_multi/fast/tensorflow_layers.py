@@ -239,6 +239,10 @@ def mean_of_four(x: tf.Tensor):
 
 
 def largest_of_four(x: tf.Tensor) -> tf.Tensor:
-    """The maximum over four sets of channels, the first of equal ones with the gradient: shapes as `mean_of_four`."""
+    """The maximum over four sets of channels: shapes as `mean_of_four`.
+
+    The first of equal numbers has the gradient. In blocks, numbers that would be equal may differ by a rounding error:
+    then another one has it.
+    """
     first, second, third, fourth = tf.split(x, 4, axis=3)
     return tf.maximum(tf.maximum(tf.maximum(first, second), third), fourth)

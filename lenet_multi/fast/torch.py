@@ -1,15 +1,16 @@
 """PyTorch, faster. `lenet_multi.fast` says what is done in every framework.
 
-On a CPU the backward passes are written out (`torch_layers`), so that large arrays are overwritten in place and each
-lies in memory as its operation is fast with; autograd need not keep account. On an NVIDIA GPU a step of training is
+On a CPU the backward passes are written out (`torch_layers`): large arrays are overwritten in place, each array has the
+layout that its operation is fastest with, and autograd records nothing. On an NVIDIA GPU a step of training is
 recorded once and then launched as a whole (`cuda_graph`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from lenet_multi.fast.parts import THREADS_PER_PART, Threads, split
 
@@ -36,7 +37,7 @@ from lenet_multi.backends.torch import (
 from lenet_multi.data import BatchIndices, Split
 from lenet_multi.fast import note_plain
 from lenet_multi.fast.cuda_graph import Step, as_graph
-from lenet_multi.fast.torch_layers import fast_layers
+from lenet_multi.fast.torch_layers import Layers, fast_layers
 from lenet_multi.recorder import Recorder
 
 __all__ = [
@@ -70,16 +71,19 @@ def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = 
     """The fraction of the examples that the network classifies correctly."""
     layers = fast_layers(net)
     if layers is None or (device or device_of(net)) != "cpu":
-        if not next(net.parameters()).is_cuda:
-            note_plain(FRAMEWORK)
+        note_plain(FRAMEWORK, "evaluation")
         return plain.evaluate_accuracy(net, data_iter, device)
+    with Threads() as threads:
+        return accuracy(net, layers, threads, data_iter)
+
+
+def accuracy(net: nn.Module, layers: Layers, threads: Threads, data_iter: Iterable) -> float:
+    """The fraction of the examples that the network, whose layers these are, classifies correctly."""
     net.eval()
     num_correct, num_examples = 0, 0
-    with Threads() as threads:
-        for X, y in data_iter:
-            found = threads.map(layers.num_correct, split(X), split(y))
-            num_correct += sum(map(int, found))
-            num_examples += len(y)
+    for X, y in data_iter:
+        num_correct += sum(map(int, threads.map(layers.num_correct, split(X), split(y))))
+        num_examples += len(y)
     return num_correct / num_examples
 
 
@@ -107,7 +111,7 @@ def train(
     test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
     num_batches = len(train_iter)
     report_at = recorder.report_points(num_batches)
-    with training_step(net, lr, loss_sum, num_correct) as step:
+    with step_and_evaluation(net, lr, loss_sum, num_correct) as (step, evaluate):
         for epoch in range(recorder.first_epoch, num_epochs):
             loss_sum.zero_()
             num_correct.zero_()
@@ -121,14 +125,16 @@ def train(
                     train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
                     recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
             recorder.timer.stop()
-            recorder.end_epoch(epoch + 1, evaluate_accuracy(net, test_iter))
+            recorder.end_epoch(epoch + 1, evaluate(test_iter))
     recorder.close(device)
     return recorder
 
 
 @contextmanager
-def training_step(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor) -> Iterator[Step]:
-    """A step of plain SGD on the mean cross-entropy of a batch, as a function of its images and labels.
+def step_and_evaluation(
+    net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor
+) -> Iterator[tuple[Step, Callable[[Iterable], float]]]:
+    """Two functions: a step of plain SGD on the mean cross-entropy of a batch, and the accuracy on all of several.
 
     Args:
         net: its parameters are changed in place.
@@ -138,13 +144,14 @@ def training_step(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tens
     """
     layers = fast_layers(net)
     if layers is None:
-        yield as_graph(step_by_autograd(net, lr, loss_sum, num_correct), loss_sum.device)
+        step = as_graph(step_by_autograd(net, lr, loss_sum, num_correct), loss_sum.device)
+        yield step, partial(plain.evaluate_accuracy, net)
         return
     # A layer may stand twice: then it has two gradients, and gets both.
     parameters: list[Tensor] = [parameter for _, parameter in net.named_parameters(remove_duplicate=False)]
     with Threads() as threads:
 
-        def step(X: Tensor, y: Tensor) -> None:
+        def step_in_parts(X: Tensor, y: Tensor) -> None:
             images = split(X)
             found = threads.map(layers.gradients, images, split(y), [len(y)] * len(images))
             with layers.mode():
@@ -153,11 +160,11 @@ def training_step(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tens
                     loss_sum.add_(part_loss_sum)
                     num_correct.add_(part_num_correct)
 
-        yield step
+        yield step_in_parts, partial(accuracy, net, layers, threads)
 
 
 def step_by_autograd(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor) -> Step:
-    """The step of `training_step`, with gradients by autograd."""
+    """The step of `step_and_evaluation`, with gradients by autograd."""
     parameters: list[Tensor] = list(net.parameters())
     loss = nn.CrossEntropyLoss()
 

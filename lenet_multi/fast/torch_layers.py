@@ -1,7 +1,7 @@
 """The layers of a network in PyTorch, faster on a CPU, with both of their passes written out.
 
 A layer keeps for its backward pass what `forward` gives second; `backward` gives the gradient of its input, and those
-of its parameters in order. Arrays are overwritten in place, and each lies in memory as its operation is fast with.
+of its parameters in order. Arrays are overwritten in place, and each has the layout that its operation is fastest with.
 `lenet_multi.fast` says why convolutions and poolings are computed together.
 """
 
@@ -72,6 +72,9 @@ def fast_layers(net: nn.Module) -> Layers | None:
         return None
     if any(getattr(module, "inplace", False) for module in net):
         return None
+    kinds = [type(module) for module in net]
+    if nn.Linear in kinds and nn.Flatten not in kinds[: kinds.index(nn.Linear)]:
+        return None  # a dense layer of arrays that are not flat
     layers = list(layers_of(list(net)))
     pooled = any(isinstance(layer, StridedConvolution | ActivatedPool) for layer in layers)
     return Layers(layers) if pooled or NUM_PARTS > 1 else None

@@ -282,11 +282,30 @@ def test_the_code_shown_is_the_code(page, served):
     page.goto(served + "lenet.html")
     for framework, module in zip(FRAMEWORKS, ("torch", "tensorflow", "mxnet"), strict=True):
         page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
-        source = (Path(lenet_multi.__file__).parent / "backends" / f"{module}.py").read_text()
+        package = Path(lenet_multi.__file__).parent
+        program = package.parent / "docs" / "programs" / f"lenet5_{framework.lower().replace('pytorch', 'torch')}.py"
+        source = (package / "backends" / f"{module}.py").read_text() + program.read_text()
         blocks = page.locator(".sd-tab-content:visible pre").all_inner_texts()
         assert len(blocks) >= 5
         for block in blocks:
             assert block.strip() in source
+
+
+CUT_OFF = """[...document.querySelectorAll('article pre')]
+    .filter(block => block.checkVisibility() && block.scrollWidth > block.clientWidth)
+    .map(block => block.textContent.trim().slice(0, 60))"""
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_no_line_of_the_chapters_code_is_cut_off(browser, served, framework):
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(served + "lenet.html")
+    page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
+    assert page.evaluate(CUT_OFF) == []
+    page.evaluate("document.querySelector('article pre').append('x'.repeat(120))")
+    assert len(page.evaluate(CUT_OFF)) == 1
+    context.close()
 
 
 def test_formulas_are_drawn_with_the_font_that_comes_along(page, served):
