@@ -261,6 +261,36 @@ def test_the_averages_weigh_the_short_last_batch_by_its_size(backend):
     assert means[0].train_acc == pytest.approx(means[1].train_acc)
 
 
+def compiled_in_its_scope(net):
+    with net.distribute_strategy.scope():
+        net.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+
+
+def compiled_anywhere(net):
+    net.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+
+
+def fit_once(compiled):
+    net = load_backend("tensorflow").LeNet(LENET5, device="cpu")
+    compiled(net)
+    data = random_split(8, (1, 28, 28))
+    return net.fit(data.images.transpose(0, 2, 3, 1) / np.float32(255), data.labels, verbose=0).history["loss"]
+
+
+def test_a_keras_network_is_compiled_with_another_optimizer_in_its_strategys_scope():
+    assert np.isfinite(fit_once(compiled_in_its_scope)).all()
+
+
+def test_outside_its_strategys_scope_another_optimizer_fails():
+    with pytest.raises(RuntimeError, match=r"Mixing different tf.distribute.Strategy objects"):
+        fit_once(compiled_anywhere)
+
+
+def test_a_learning_rate_may_be_a_whole_number(backend, small_data):
+    net = backend.LeNet(LENET5, device="cpu")
+    backend.train(net, small_data.train, small_data.test, num_epochs=1, lr=1)
+
+
 def test_aliases_stand_for_the_canonical_names():
     assert {alias: canonical_name(alias) for alias in ALIASES} == {
         "pytorch": "torch",
