@@ -171,9 +171,12 @@ def test_no_epoch_is_no_batch(backend):
 
 
 def test_the_clock_stands_still_while_a_backend_evaluates(backend, small_data, monkeypatch):
-    owner, name = backend, "evaluate_accuracy"
-    if backend.FRAMEWORK == "TensorFlow":  # its loops evaluate as Keras does
-        owner, name = backend.keras.Model, "test_on_batch" if "fast" in backend.__name__ else "evaluate"
+    owner, name = {
+        "lenet_multi.backends.tensorflow": lambda: (backend.keras.Model, "evaluate"),
+        "lenet_multi.fast.tensorflow": lambda: (backend.keras.Model, "test_on_batch"),
+        "lenet_multi.fast.torch": lambda: (backend, "accuracy"),
+        "lenet_multi.fast.mxnet": lambda: (backend.Parts, "accuracy"),
+    }.get(backend.__name__, lambda: (backend, "evaluate_accuracy"))()
     evaluate, running = getattr(owner, name), []
 
     def watched(*arguments, **options):

@@ -273,6 +273,19 @@ np.testing.assert_allclose(found[0], found[2], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+def test_a_network_that_has_been_used_is_trained_and_used_again(name, small_data):
+    """Gluon's networks and their layers are compiled when they are called."""
+    backend = fast_backend(name)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    X = small_data.test.images.astype(np.float32) / 255
+    before = backend.layer_outputs(net, X)["dense3"]
+    plain = load_backend(name).evaluate_accuracy(net, backend.batches(small_data.test))
+    assert backend.evaluate_accuracy(net, backend.batches(small_data.test)) == plain
+    backend.train(net, small_data.train, small_data.test, num_epochs=1)
+    assert (backend.layer_outputs(net, X)["dense3"] != before).any()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
 def test_with_more_cores_the_numbers_are_the_same(name):
     done = subprocess.run([sys.executable, "-c", SIX_CORES, name], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

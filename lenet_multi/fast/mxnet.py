@@ -133,6 +133,12 @@ def train(
     return recorder
 
 
+def forget_compiled(block: nn.HybridBlock) -> None:
+    """Have a block keep nothing that cannot be copied; it is compiled again at its next call."""
+    block._clear_cached_op()
+    block._scope._old_scope = block._scope._name_scope = None  # left from being compiled
+
+
 Load = Callable[[], tuple[np.ndarray, np.ndarray]]  # gives the images and labels of a part
 
 
@@ -141,6 +147,7 @@ class Parts:
 
     def __init__(self, net: nn.HybridSequential, threads: Threads) -> None:
         self.threads = threads
+        net.apply(forget_compiled)
         self.nets = [net, *(deepcopy(net) for _ in range(NUM_PARTS - 1))]
         self.weights = [[parameter.data() for parameter in own.collect_params().values()] for own in self.nets]
         self.fast_nets: list[nn.HybridSequential] = []
