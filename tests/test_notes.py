@@ -48,7 +48,7 @@ def test_a_run_that_has_learned_nothing_says_so_in_one_line(asked, small_folder,
     assert (num_epochs, num_train) == (2, 200)
     assert capsys.readouterr().err == (
         f"note: after 2 epochs the loss is {loss:.3f}, that of guessing all classes alike: the network has learned "
-        "nothing; try a smaller --lr (0.1 with relu), another --seed or more epochs\n"
+        "nothing; with relu try a smaller --lr, such as 0.1, with sigmoid more epochs or another --seed\n"
     )
 
 
