@@ -188,6 +188,8 @@ def resume(args: argparse.Namespace) -> None:
         run = replace(run, settings=replace(settings, epochs=args.epochs))
     backend_name = require_installed(run.backend if args.backend is None else args.backend)
     run = replace(run, backend=backend_name, loop=args.loop or run.loop)
+    if run.loop == "fast" and args.loop is None:
+        say("note: the run goes on with its fast loop; pass --loop plain for the plain one")
     dataset = load_dataset(settings.dataset if args.dataset is None else args.dataset, args.data_dir)
     if (dataset.name, data_digest(dataset)) != (settings.dataset, settings.data_sha256):
         raise UserError(

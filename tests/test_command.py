@@ -133,10 +133,12 @@ def test_a_run_changes_its_loop_and_back_and_ends_where_it_would_have(name, quic
         np.testing.assert_allclose(parameters[parameter], value, atol=1e-4)
 
 
-def test_a_run_that_goes_on_keeps_its_loop(quick, tmp_path):
+def test_a_run_that_goes_on_keeps_its_fast_loop_and_says_so(quick, tmp_path, capsys):
     out = tmp_path / "run"
     assert train.main([*quick, "--epochs", "1", "--fast", "--out", str(out)]) == 0
+    capsys.readouterr()
     assert train.main(["--resume", "--epochs", "2", "--out", str(out)]) == 0
+    assert capsys.readouterr().err == "note: the run goes on with its fast loop; pass --loop plain for the plain one\n"
     assert [leg.loop for leg in load_checkpoint(out)[0].legs] == ["fast", "fast"]
 
 

@@ -86,7 +86,7 @@ def run_shown(line: str, monkeypatch) -> None:
                 subprocess.run(["bash", "-n", ROOT / script], check=True)
             else:
                 compile((ROOT / script).read_text(), script, "exec")
-        case ["pip", "install", what] if found := re.fullmatch(r"\.\[(.+)\]", what):
+        case ["pip", "install", "-e", what] if found := re.fullmatch(r"\.\[(.+)\]", what):
             known = metadata("lenet-multi").get_all("Provides-Extra") or []
             assert set(found[1].split(",")) <= set(known), line
         case [".", ".venv/bin/activate"]:
@@ -108,7 +108,7 @@ def test_the_commands_of_a_page_run_in_the_order_shown(page, somewhere, monkeypa
         "python -m lenet_multi.evaluate --weights missing.safetensors",
         "lenet-multi tran",
         "scripts/no-such-script",
-        'pip install ".[jax]"',
+        'pip install -e ".[jax]"',
         "curl example.org",
     ],
 )
