@@ -14,12 +14,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenet_multi.architecture import PRESETS
-from lenet_multi.backends import BACKENDS, LOOPS, canonical_name, installed_backends, load_backend
+from lenet_multi.backends import BACKENDS, canonical_name, installed_backends, load_backend
 from lenet_multi.backends.devices import choose_device, parse_device
 from lenet_multi.cli import (
     Parser,
@@ -34,12 +34,10 @@ from lenet_multi.cli import (
 )
 from lenet_multi.data import load_dataset, require_images_fit
 from lenet_multi.errors import UserError
+from lenet_multi.fast import loop_of
 from lenet_multi.files import write_whole
 from lenet_multi.ladder import BATCH_SIZE, TRAINING_STEPS, Ground, Measurement, Result, climb, examples_for
 from lenet_multi.process import describe_machine, seconds_since_process_start
-
-if TYPE_CHECKING:
-    from lenet_multi.backends.interface import Backend, Network
 
 FAILED_STATUS = 1
 TITLE_WIDTH, CELL_WIDTH = 38, 18
@@ -64,11 +62,6 @@ def parser() -> argparse.ArgumentParser:
     add_data_options(parser, default="auto")
     add_network_options(parser)
     return parser
-
-
-def loop_of(backend: Backend, network: Network) -> str:
-    """The loop that the backend's `train` runs for this network: a fast one may have nothing faster for it."""
-    return "fast" if getattr(backend, "has_faster", lambda _: False)(network) else "plain"
 
 
 def cell(measurement: Measurement | None) -> str:
@@ -138,8 +131,7 @@ def command(argv: Sequence[str] | None = None) -> int:
             f"dataset '{dataset.name}' has {len(dataset.train)} training examples, expected at least "
             f"{least} for {TRAINING_STEPS} steps an epoch: take a larger one"
         )
-    loop = args.loop or LOOPS[0]
-    backends = {name: load_backend(name, fast=loop == "fast") for name in installed}
+    backends = {name: load_backend(name, fast=args.loop == "fast") for name in installed}
     device = args.device
     for backend in backends.values():
         choose_device(device, backend.available_devices(), backend.FRAMEWORK)

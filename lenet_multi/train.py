@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from lenet_multi.cli import (
 )
 from lenet_multi.data import Dataset, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
+from lenet_multi.fast import loop_of
 from lenet_multi.files import CreatedFolder
 from lenet_multi.process import peak_rss_mb
 from lenet_multi.recorder import DivergenceError, Recorder, closing_lines
@@ -62,7 +63,6 @@ from lenet_multi.weights import Parameters, architecture_of, load_weights
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
-    from lenet_multi.fast import FastBackend
 
 GUESSING = math.log(NUM_CLASSES)  # the cross-entropy of a network that gives every class the same probability
 NEAR_GUESSING = 0.01  # a loss that differs from GUESSING by less than this part of it shows no learning
@@ -216,8 +216,7 @@ def go(args: argparse.Namespace, run: Run, parameters: Parameters | None, datase
         )
     backend = load_backend(run.backend, fast=run.loop == "fast")
     net = backend.LeNet(run.architecture, settings.seed, args.device)
-    if run.loop == "fast" and not cast("FastBackend", backend).has_faster(net):
-        run = replace(run, loop="plain")  # as `train` of the fast backend does, and says
+    run = replace(run, loop=loop_of(backend, net))  # a fast backend may have nothing faster
     if parameters is not None:
         backend.set_parameters(net, parameters)
 

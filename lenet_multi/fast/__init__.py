@@ -39,6 +39,11 @@ class FastBackend(Backend, Protocol):
         ...
 
 
+def loop_of(backend: Backend, net: Network) -> str:
+    """The loop that the backend's `train` runs for this network: a fast one may have nothing faster for it."""
+    return "fast" if getattr(backend, "has_faster", lambda _: False)(net) else "plain"
+
+
 @cache
 def note_plain(framework: str, what: str = "loop") -> None:
     """Say once on standard error that the plain loop runs, or the plain evaluation."""

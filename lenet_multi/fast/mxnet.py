@@ -17,48 +17,16 @@ from lenet_multi.fast.parts import NUM_PARTS, THREADS_PER_PART, Threads, split
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS_PER_PART))
 
 from lenet_multi.backends import mxnet as plain
-from lenet_multi.backends.mxnet import (
-    FRAMEWORK,
-    LAYOUT,
-    VERSION,
-    LeNet,
-    autograd,
-    available_devices,
-    batches,
-    device_of,
-    framework_device,
-    get_parameters,
-    gluon,
-    layer_outputs,
-    loss_and_gradients,
-    mx,
-    nn,
-    np,
-    npx,
-    set_parameters,
-)
+from lenet_multi.backends.mxnet import FRAMEWORK, autograd, batches, device_of, gluon, mx, nn, np, npx
 from lenet_multi.data import BatchIndices, Split
 from lenet_multi.fast import note_plain
 from lenet_multi.fast.mxnet_layers import fast_network
 from lenet_multi.recorder import Recorder
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYOUT",
-    "VERSION",
-    "LeNet",
-    "available_devices",
-    "batches",
-    "device_of",
-    "evaluate_accuracy",
-    "framework_device",
-    "get_parameters",
-    "has_faster",
-    "layer_outputs",
-    "loss_and_gradients",
-    "set_parameters",
-    "train",
-]
+
+def __getattr__(name: str) -> Any:
+    """All that is not here is the plain backend's."""
+    return getattr(plain, name)
 
 
 KNOWN = (nn.Conv2D, nn.AvgPool2D, nn.MaxPool2D, nn.Flatten, nn.Dense)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -16,43 +17,16 @@ from lenet_multi.fast.parts import NUM_PARTS, THREADS_PER_PART
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(THREADS_PER_PART))
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(NUM_PARTS))
 
-from lenet_multi.backends.tensorflow import (
-    FRAMEWORK,
-    LAYOUT,
-    VERSION,
-    LeNet,
-    available_devices,
-    batches,
-    device_of,
-    framework_device,
-    get_parameters,
-    keras,
-    layer_outputs,
-    loss_and_gradients,
-    set_parameters,
-    tf,
-)
+from lenet_multi.backends import tensorflow as plain
+from lenet_multi.backends.tensorflow import device_of, framework_device, keras, tf
 from lenet_multi.data import BatchIndices, Split, epoch_order
 from lenet_multi.fast.tensorflow_layers import FasterNet
 from lenet_multi.recorder import Recorder
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYOUT",
-    "VERSION",
-    "LeNet",
-    "available_devices",
-    "batches",
-    "device_of",
-    "evaluate_accuracy",
-    "framework_device",
-    "get_parameters",
-    "has_faster",
-    "layer_outputs",
-    "loss_and_gradients",
-    "set_parameters",
-    "train",
-]
+
+def __getattr__(name: str) -> Any:
+    """All that is not here is the plain backend's."""
+    return getattr(plain, name)
 
 
 def has_faster(net: keras.Model) -> bool:

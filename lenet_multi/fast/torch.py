@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from lenet_multi.fast.parts import THREADS_PER_PART, Threads, split
 
@@ -20,43 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from lenet_multi.backends import torch as plain
-from lenet_multi.backends.torch import (
-    FRAMEWORK,
-    LAYOUT,
-    VERSION,
-    LeNet,
-    available_devices,
-    batches,
-    device_of,
-    framework_device,
-    get_parameters,
-    layer_outputs,
-    loss_and_gradients,
-    set_parameters,
-)
+from lenet_multi.backends.torch import FRAMEWORK, batches, device_of, framework_device
 from lenet_multi.data import BatchIndices, Split
 from lenet_multi.fast import note_plain
 from lenet_multi.fast.cuda_graph import Step, as_graph
 from lenet_multi.fast.torch_layers import Layers, fast_layers
 from lenet_multi.recorder import Recorder
 
-__all__ = [
-    "FRAMEWORK",
-    "LAYOUT",
-    "VERSION",
-    "LeNet",
-    "available_devices",
-    "batches",
-    "device_of",
-    "evaluate_accuracy",
-    "framework_device",
-    "get_parameters",
-    "has_faster",
-    "layer_outputs",
-    "loss_and_gradients",
-    "set_parameters",
-    "train",
-]
+
+def __getattr__(name: str) -> Any:
+    """All that is not here is the plain backend's."""
+    return getattr(plain, name)
 
 
 def has_faster(net: nn.Module) -> bool:
