@@ -6,7 +6,7 @@
 >>> net = backend.LeNet(PRESETS["lenet5"])
 >>> recorder = backend.train(net, dataset.train, dataset.test)
 
-Importing this package imports no framework, nor NumPy; `load_backend` imports one framework.
+Importing this package imports neither a framework nor NumPy. `load_backend` imports one framework.
 """
 
 from importlib import import_module
@@ -19,7 +19,7 @@ from lenet_multi.errors import UserError
 if TYPE_CHECKING:
     from lenet_multi.data import load_dataset
     from lenet_multi.ports import compare_networks
-    from lenet_multi.weights import load_weights, save_weights
+    from lenet_multi.runs.weights import load_weights, save_weights
 
 __all__ = [
     "PRESETS",
@@ -41,8 +41,8 @@ __all__ = [
 _NEEDS_NUMPY = {
     "compare_networks": "ports",
     "load_dataset": "data",
-    "load_weights": "weights",
-    "save_weights": "weights",
+    "load_weights": "runs.weights",
+    "save_weights": "runs.weights",
 }
 
 

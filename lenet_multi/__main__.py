@@ -1,4 +1,4 @@
-"""`lenet-multi COMMAND ...` and `python -m lenet_multi COMMAND ...`: the commands under one name."""
+"""The entry point of `lenet-multi COMMAND ...` and `python -m lenet_multi COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lenet_multi.errors import UserError
 
 COMMANDS = {
     "compare": "train in several frameworks, or with several settings, and compare",
-    "activations": "draw the feature maps of trained layers, or how two frameworks' differ",
+    "activations": "draw the feature maps of trained layers, or their difference between two frameworks",
     "diagram": "draw a network from its description",
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
     "evaluate": "evaluate trained parameters on the test set",
-    "parity": "hold every backend against a float64 referee, from shapes to training runs",
+    "parity": "check every backend against a float64 reference, from shapes to training runs",
     "shapes": "compare every layer's output shape across the frameworks",
 }
 
@@ -26,13 +26,13 @@ def command(argv: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         print("usage: lenet-multi COMMAND [OPTIONS]\n")
         print("\n".join(f"  {known:13}{what}" for known, what in COMMANDS.items()))
-        print("\nlenet-multi COMMAND --help tells a command's options.")
+        print("\nRun lenet-multi COMMAND --help for the options of a command.")
         return 0
     if name == "--version":
         print(f"lenet-multi {version('lenet-multi')}")
         return 0
     if name not in COMMANDS:
-        raise UserError(f"command '{name}', expected one of {', '.join(COMMANDS)}: see lenet-multi --help")
+        raise UserError(f"unknown command '{name}': choose one of {', '.join(COMMANDS)}")
     return import_module(f"lenet_multi.{name}").main(rest)
 
 

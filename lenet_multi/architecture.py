@@ -1,8 +1,8 @@
-"""The network, described once, without any framework.
+"""The description of a network, independent of any framework.
 
-An `Architecture` is an immutable list of layers over an input shape. From it alone come each layer's output shape, the
-parameters' names and shapes, their number and the multiply-adds; each backend builds its network from it. Shapes are
-channels first, (C, H, W), without the batch dimension.
+An `Architecture` is an immutable list of layers with an input shape. It determines the output shape of each layer, the
+names, shapes and number of the parameters, and the number of multiply-adds. Every backend builds its network from it.
+Shapes are channels first, (C, H, W), without the batch dimension.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from lenet_multi.errors import UserError
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 POOLINGS = ("avg", "max")
-NUM_CLASSES = 10  # Fashion-MNIST's and MNIST's, and so every data set's here
+NUM_CLASSES = 10  # as in Fashion-MNIST and MNIST; all data sets of this package have as many
 
-MAX_SIZE = 2**31  # numbers in one array, as MXNet counts them
+MAX_SIZE = 2**31  # MXNet supports only arrays with fewer elements
 
 Shape = tuple[int, ...]
 
 
 class ArchitectureError(UserError, ValueError):
-    """A network that cannot be built; the message names the layer."""
+    """The description is not a valid network; the message names the layer."""
 
 
 @dataclass(frozen=True)
 class Conv:
     """A two-dimensional convolution (cross-correlation) with stride 1, a bias and a square kernel.
 
-    `padding` zeros are added on each of the four sides. `activation` is one of `ACTIVATIONS`, or None for none.
+    It adds `padding` zeros on each of the four sides. `activation` is one of `ACTIVATIONS`, or None for no activation.
     """
 
     channels: int
@@ -42,7 +42,10 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """Average or maximum (`kind`: one of `POOLINGS`) over square windows; what does not fill a window is left out."""
+    """Average or maximum pooling over square windows; `kind` is one of `POOLINGS`.
+
+    Pixels at the edge that do not fill a window are ignored.
+    """
 
     kind: str
     kernel_size: int
@@ -56,7 +59,7 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Dense:
-    """A fully connected layer with a bias. `activation` is one of `ACTIVATIONS`, or None for none."""
+    """A fully connected layer with a bias. `activation` is one of `ACTIVATIONS`, or None for no activation."""
 
     units: int
     activation: str | None = None
@@ -73,14 +76,14 @@ def kind_of(layer: Layer) -> str:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network like LeNet: convolutions and poolings, one flatten, then dense layers, the last giving the logits.
+    """A network like LeNet: convolutions and poolings, one flatten layer, dense layers; the last outputs the logits.
 
     Args:
         input_shape: (C, H, W) of one example.
         layers: the layers in order.
 
     Raises:
-        ArchitectureError: when the layers do not fit the input or one another; the message names the layer.
+        ArchitectureError: if a layer does not fit its input; the message names the layer.
     """
 
     input_shape: tuple[int, int, int]
@@ -99,33 +102,35 @@ class Architecture:
         for name, sizes in self.parameter_shapes.items():
             if prod(sizes) >= MAX_SIZE:
                 layer_name = name.partition(".")[0]
-                raise ArchitectureError(f"layer {layer_name}: {prod(sizes):,} weights, expected below {MAX_SIZE:,}")
+                raise ArchitectureError(
+                    f"layer {layer_name}: {prod(sizes):,} weights, expected fewer than {MAX_SIZE:,}"
+                )
         last = self.layers[-1] if self.layers else None
         if not isinstance(last, Dense) or last.activation is not None:
             raise ArchitectureError(
-                "the last layer gives the logits: expected dense without activation, "
-                f"got {last if last else 'no layer at all'}"
+                "the last layer must output the logits: expected a dense layer without activation, "
+                f"got {last if last else 'no layer'}"
             )
 
     @property
     def name(self) -> str:
-        """The preset's name, or `custom`."""
+        """The name of the preset with these layers, or `custom`."""
         return next((name for name, preset in PRESETS.items() if preset == self), "custom")
 
     @property
     def named_layers(self) -> dict[str, Layer]:
-        """Name to layer, in order: `conv1`, `pool1`, `conv2`, ..., `flatten`, `dense1`, ..."""
+        """The layers by name, in order: `conv1`, `pool1`, `conv2`, ..., `flatten`, `dense1`, ..."""
         named: dict[str, Layer] = {}
         for position, layer in enumerate(self.layers):
             if type(layer) not in _KINDS.values():
-                raise ArchitectureError(f"layer {position + 1}: {layer!r} is none of Conv, Pool, Flatten, Dense")
+                raise ArchitectureError(f"layer {position + 1}: {layer!r} is not a Conv, Pool, Flatten or Dense")
             number = sum(type(earlier) is type(layer) for earlier in self.layers[: position + 1])
             named["flatten" if isinstance(layer, Flatten) and number == 1 else f"{kind_of(layer)}{number}"] = layer
         return named
 
     @property
     def output_shapes(self) -> dict[str, Shape]:
-        """Layer name to the shape of its output for one example: (C, H, W), or (units,) from flatten on."""
+        """The output shape of each layer for one example, by name: (C, H, W), or (units,) from flatten on."""
         shapes: dict[str, Shape] = {}
         shape: Shape = self.input_shape
         for name, layer in self.named_layers.items():
@@ -134,15 +139,15 @@ class Architecture:
 
     @property
     def input_shapes(self) -> dict[str, Shape]:
-        """Layer name to the shape of its input for one example."""
+        """The input shape of each layer for one example, by name."""
         return dict(zip(self.named_layers, [self.input_shape, *self.output_shapes.values()], strict=False))
 
     @property
     def parameter_shapes(self) -> dict[str, Shape]:
-        """Parameter name to canonical shape, in order.
+        """The canonical shape of each parameter, by name, in order.
 
-        Convolutions: `weight` (out, in, height, width); dense: `weight` (out, in), the first one's input flattened
-        channel-major; both: `bias` (out,).
+        Convolutions have a `weight` (out, in, height, width), dense layers a `weight` (out, in), and both a `bias`
+        (out,). The first dense layer expects its input flattened channel-major.
         """
         shapes: dict[str, Shape] = {}
         inputs = self.input_shapes
@@ -157,18 +162,18 @@ class Architecture:
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights and biases."""
+        """The number of weights and biases."""
         return sum(prod(shape) for shape in self.parameter_shapes.values())
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of the convolutions and dense layers for one example, forward; biases and pooling left out."""
+        """The multiply-adds of all convolutions and dense layers in the forward pass of one example, without biases."""
         outputs = self.output_shapes
         weights = {name.removesuffix(".weight"): s for name, s in self.parameter_shapes.items() if "weight" in name}
         return sum(prod(shape) * prod(outputs[layer][1:]) for layer, shape in weights.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """The description as JSON-ready values; `from_dict` reads it back."""
+        """The description as a dictionary that JSON can store."""
         layers = [{"layer": kind_of(layer), **asdict(layer)} for layer in self.layers]
         return {"name": self.name, "input_shape": list(self.input_shape), "layers": layers}
 
@@ -177,7 +182,7 @@ class Architecture:
         """The inverse of `to_dict`.
 
         Raises:
-            ArchitectureError: when it is not such a description, or describes a network that cannot be built.
+            ArchitectureError: if the dictionary is not a description, or its network is not valid.
         """
         try:
             layers = tuple(
@@ -186,7 +191,7 @@ class Architecture:
             )
             return cls(tuple(described["input_shape"]), layers)
         except (KeyError, TypeError) as problem:
-            raise ArchitectureError(f"not a description of a network ({problem})") from problem
+            raise ArchitectureError(f"not the description of a network ({problem})") from problem
 
 
 def _require_count(layer: str, what: str, value: Any, minimum: int) -> None:
@@ -200,7 +205,7 @@ def _require_activation(layer: str, activation: str | None) -> None:
 
 
 def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
-    """Check the layer against its input's shape and give its output's."""
+    """Check the layer against its input shape and return its output shape."""
     flattened = len(shape) == 1
     if flattened and not isinstance(layer, Dense):
         raise ArchitectureError(f"layer {name}: only dense layers can follow flatten")
@@ -210,7 +215,7 @@ def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
         _require_count(name, "units", layer.units, minimum=1)
         _require_activation(name, layer.activation)
         if not flattened:
-            raise ArchitectureError(f"layer {name}: its input has shape {shape}, put a flatten layer before it")
+            raise ArchitectureError(f"layer {name}: its input has shape {shape}: put a flatten layer before it")
         return (layer.units,)
     _require_count(name, "kernel size", layer.kernel_size, minimum=1)
     channels, height, width = shape
@@ -228,7 +233,7 @@ def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
     if layer.kernel_size > min(height, width):
         raise ArchitectureError(
             f"layer {name}: a {layer.kernel_size} x {layer.kernel_size} window is larger than its {what} "
-            f"of {height} x {width} and leaves nothing; take a smaller one, or more padding before it"
+            f"of {height} x {width}: choose a smaller window, or more padding in the convolutions"
         )
     return (channels, (height - layer.kernel_size) // stride + 1, (width - layer.kernel_size) // stride + 1)
 
@@ -243,21 +248,21 @@ def lenet(
     paddings: Sequence[int] | None = None,
     dense_units: Sequence[int] = (120, 84),
 ) -> Architecture:
-    """A LeNet: convolutions, each followed by 2 x 2 pooling with stride 2, then dense layers, then ten logits.
+    """A LeNet: convolutions, each followed by 2 x 2 pooling with stride 2, then dense layers, the last with ten logits.
+
+    The default is the network of *Dive into Deep Learning*, section "Convolutional Neural Networks (LeNet)".
 
     Args:
         input_shape: (C, H, W) of one example.
-        activation: one of `ACTIVATIONS`, after every convolution and every dense layer but the last.
+        activation: one of `ACTIVATIONS`, after every convolution and every dense layer except the last.
         pooling: one of `POOLINGS`.
-        conv_channels: output channels of each convolution; their number is the number of convolutions.
+        conv_channels: output channels of each convolution; the length is the number of convolutions.
         kernel_sizes: one for each convolution, or one for all.
         paddings: one for each convolution, or one for all; by default 2 for the first and 0 for the others.
         dense_units: widths of the dense layers before the last.
 
     Raises:
-        ArchitectureError: when these do not make a network; the message names the layer or the setting.
-
-    Source: *Dive into Deep Learning*, section "Convolutional Neural Networks (LeNet)", whose network is the default.
+        ArchitectureError: if the settings do not give a valid network; the message names the layer or the setting.
     """
     if paddings is None:
         paddings = [2, *[0] * len(conv_channels)][: len(conv_channels)]
@@ -290,6 +295,6 @@ PRESET_SETTINGS: dict[str, dict[str, Any]] = {
         "dense_units": (256, 128),
     },
 }
-# How a preset is trained where the chapter's recipe does not suit it: options of `lenet_multi.train`.
-PRESET_TRAINING: dict[str, dict[str, Any]] = {"lenet-modern": {"lr": 0.2, "lr_drop": 8, "batch_size": 128}}
+# Options of `lenet_multi.train` for presets that do not train well with the chapter's.
+PRESET_TRAINING: dict[str, dict[str, Any]] = {"lenet-modern": {"lr": 0.2, "lr_decay_epoch": 8, "batch_size": 128}}
 PRESETS = {name: lenet(**settings) for name, settings in PRESET_SETTINGS.items()}

@@ -1,8 +1,8 @@
-"""Errors that a user can cause, told in one line."""
+"""The base class of errors that a user can cause."""
 
 
 class UserError(Exception):
-    """What was given, what was expected, what to do: one line, without the leading `error:`.
+    """An error whose message says in one line what is wrong and what to do.
 
-    The commands print it to standard error as `error: ...` and exit with status 2; in Python it is raised.
+    The commands print it to standard error as `error: ...` and exit with status 2. In Python it is raised.
     """

@@ -11,41 +11,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from lenet_multi.backends import load_backend, require_installed
+from lenet_multi.backends import require_installed
 from lenet_multi.backends.devices import parse_device
-from lenet_multi.cli import (
-    Parser,
-    add_data_options,
-    add_device_option,
-    add_loop_options,
-    add_network_options,
-    architecture_from,
-    positive_int,
-    run_command,
-    say,
-)
-from lenet_multi.data import DATASETS, BatchIndices, load_dataset, require_images_fit
-from lenet_multi.run import weights_path
-from lenet_multi.weights import architecture_of, load_weights
+from lenet_multi.cli import run_command
+from lenet_multi.runs.checkpoint import weights_path
+from lenet_multi.runs.options import BACKEND, DEVICE, add_data_options, add_loop_options, add_network_options
+from lenet_multi.runs.trained_network import accuracy_on_test_set, load_trained_network
+from lenet_multi.system.arguments import Parser, positive_int
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.evaluate", description="Evaluate trained parameters on the test set.")
-    parser.add_argument("--backend", default="torch", metavar="NAME", help="torch, tensorflow or mxnet (torch)")
+    BACKEND.add_to(parser)
     add_loop_options(parser)
     parser.add_argument(
-        "--weights",
-        type=weights_path,
-        required=True,
-        metavar="FILE",
-        help="the parameters (.safetensors), or the folder of a run",
+        "--weights", type=weights_path, required=True, metavar="FILE", help="file of parameters, or folder of a run"
     )
-    add_data_options(parser, default=None)
     parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="examples at a time (256)")
-    add_device_option(parser)
+    DEVICE.add_to(parser)
+    add_data_options(parser)
     add_network_options(parser)
     return parser
 
@@ -53,27 +38,10 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     parse_device(args.device)
-    backend_name = require_installed(args.backend)
-    parameters, metadata = load_weights(args.weights)
-    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
-    dataset = load_dataset(trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
-    require_images_fit(architecture, dataset)
-    backend = load_backend(backend_name, fast=args.loop == "fast")
-    net = backend.LeNet(architecture, device=args.device)
-    backend.set_parameters(net, parameters)
-    device = backend.device_of(net)
-    say(f"{len(dataset.test)} test images of {dataset.name}, in {backend.FRAMEWORK} {backend.VERSION} on {device}")
-    test_iter = backend.batches(dataset.test, BatchIndices(len(dataset.test), args.batch_size), device)
-    print(f"test acc {backend.evaluate_accuracy(net, test_iter):.3f}")
-
-
-def trained_on(metadata: dict[str, Any]) -> str:
-    """The data set that the parameters were trained on, where the file says so and it is still there; else `auto`."""
-    settings = metadata.get("run", {}).get("settings")
-    name = settings.get("dataset") if isinstance(settings, dict) else None
-    if not isinstance(name, str) or not (name in DATASETS or Path(name).is_dir()):
-        return "auto"
-    return name
+    backend_name = require_installed("torch" if args.backend is None else args.backend)
+    trained = load_trained_network(args)
+    accuracy = accuracy_on_test_set(trained, backend_name, args.loop or "plain", args.device, args.batch_size)
+    print(f"test acc {accuracy:.3f}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
-"""The shape of every layer's output, as the description has it and as each framework really gives it.
+"""Compare the shape of every layer's output: as the network is described, and as each framework computes it.
 
     python -m lenet_multi.shapes --backend all
 
-The exit status is 1 where they differ.
+The exit status is 1 if they differ.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
-from lenet_multi.architecture import PRESETS, Architecture
-from lenet_multi.backends import BACKENDS, installed_backends, load_backend, require_installed
-from lenet_multi.cli import Parser, add_network_options, architecture_from, run_command
+from lenet_multi.backends import BACKENDS, installed_backends, require_installed
+from lenet_multi.checks.layer_shapes import measure_layer_shapes
+from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
-from lenet_multi.layout import channels_first_shape
+from lenet_multi.runs.options import add_network_options, network_of
+from lenet_multi.system.arguments import Parser
 
 DIFFER_STATUS = 1
 
@@ -28,46 +27,26 @@ def parser() -> argparse.ArgumentParser:
         "--backend",
         "--backends",
         default="all",
-        metavar="NAME",
-        help="torch, tensorflow, mxnet, several with commas, or all (all)",
+        metavar="NAMES",
+        help=f"{', '.join(BACKENDS)}, separated by commas, or all (all)",
     )
     add_network_options(parser)
     return parser
 
 
-def measured_shapes(backend_name: str, architecture: Architecture) -> tuple[str, dict[str, tuple[int, ...]]]:
-    """The framework's layout, and each layer's output shape for one example, in that layout, batch dimension first."""
-    backend = load_backend(backend_name)
-    net = backend.LeNet(architecture, device="cpu")
-    outputs = backend.layer_outputs(net, np.zeros((1, *architecture.input_shape), np.float32))
-    return backend.LAYOUT, {name: output.shape for name, output in outputs.items()}
-
-
 def command(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    architecture = architecture_from(args) or PRESETS["lenet5"]
+    architecture = network_of(args)
     if args.backend == "all":
-        asked, found = tuple(BACKENDS), installed_backends()
-        if not found:
-            raise UserError('no framework is installed, expected at least one: pip install "lenet-multi[all]"')
+        names, installed = tuple(BACKENDS), installed_backends()
+        if not installed:
+            raise UserError('no framework is installed: pip install "lenet-multi[all]"')
     else:
-        asked = found = tuple(dict.fromkeys(require_installed(name) for name in args.backend.split(",")))
-    expected = {name: (1, *shape) for name, shape in architecture.output_shapes.items()}
-    columns = [["layer", *expected], ["description (NCHW)", *map(str, expected.values())]]
-    differences = []
-    for name in asked:
-        if name not in found:
-            columns.append([name, *["not installed"] * len(expected)])
-            continue
-        layout, shapes = measured_shapes(name, architecture)
-        columns.append([f"{name} ({layout})", *(str(shapes.get(layer, "missing")) for layer in expected)])
-        wrong = [layer for layer in expected if channels_first_shape(shapes.get(layer, ()), layout) != expected[layer]]
-        differences += [f"{layer} in {name}" for layer in wrong]
-    widths = [max(map(len, column)) for column in columns]
-    for row in zip(*columns, strict=True):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"differs: {', '.join(differences)}" if differences else "all agree")
-    return DIFFER_STATUS if differences else 0
+        names = installed = tuple(dict.fromkeys(require_installed(name) for name in args.backend.split(",")))
+    shapes = measure_layer_shapes(architecture, installed)
+    print(shapes.table(names))
+    print(f"differs: {', '.join(shapes.differences)}" if shapes.differences else "all agree")
+    return DIFFER_STATUS if shapes.differences else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,21 +1,29 @@
-"""How the scripts write what they measured into the pages."""
+"""Writes measurements into pages: Markdown tables, and blocks between two markers."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lenet_multi.errors import UserError
-from lenet_multi.files import write_whole
+from lenet_multi.system.atomic_files import write_atomically
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table with a line for the titles and one for each row."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def replace_block(page: Path, name: str, text: str) -> None:
-    """Put text between a page's markers `<!-- name -->` and `<!-- end of name -->`.
+    """Replace the text between a page's markers `<!-- name -->` and `<!-- end of name -->`.
 
     Raises:
-        UserError: when the page does not have them.
+        UserError: when the page does not have exactly one such block, or cannot be written.
     """
     before = page.read_text() if page.is_file() else ""
-    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", flags=re.S)
-    if len(marked.findall(before)) != 1:
-        raise UserError(f"'{page}' has no place marked <!-- {name} --> to <!-- end of {name} -->: mark one")
-    after = marked.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", before)
-    write_whole(page, after.encode())
+    block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", flags=re.S)
+    count = len(block.findall(before))
+    if count != 1:
+        raise UserError(f"'{page}' has {count} blocks from <!-- {name} --> to <!-- end of {name} -->, expected 1")
+    after = block.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", before)
+    write_atomically(page, after.encode())

@@ -1,4 +1,4 @@
-"""What the tests share: every backend, small data of known form, and the real data where it is at hand."""
+"""Shared fixtures and helpers: every backend, small data sets, and the real data if it is available."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from lenet_multi.backends import BACKENDS, LOOPS, load_backend
 from lenet_multi.data import Dataset, Split, load_dataset
 from lenet_multi.data.idx import FILE_NAMES, to_idx
-from lenet_multi.process import available_cores
+from lenet_multi.system.machine import available_cores
 
-# Both loops run in this process and in those that tests start, which are compared bit for bit: with the same threads.
+# Some tests compare this process with child processes bit for bit, so all of them need the same number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 
 EVERY_LOOP = [pytest.param((name, loop), id=f"{name}-{loop}") for name in BACKENDS for loop in LOOPS]
@@ -26,12 +26,12 @@ def load(backend_and_loop: tuple[str, str]):
 
 @pytest.fixture(params=EVERY_LOOP)
 def backend(request):
-    """Each backend in turn, with the plain loop and with the fast one."""
+    """Each backend in turn, with the plain loop and with the fast loop."""
     return load(request.param)
 
 
 def blobs(num_examples: int, size: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, size, size) of noise with a bright square whose place tells the label, uint8 (n,)."""
+    """Images uint8 (n, size, size) of noise with a bright square, and labels uint8 (n,) given by its position."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(num_examples).astype(np.uint8) % 10
     images = rng.integers(0, 60, (num_examples, size, size), dtype=np.uint8)
@@ -42,7 +42,7 @@ def blobs(num_examples: int, size: int = 28, seed: int = 0) -> tuple[np.ndarray,
 
 
 def write_folder(folder: Path, num_train: int = 200, num_test: int = 50, size: int = 28) -> Path:
-    """A folder of four IDX files."""
+    """Write a folder with four IDX files."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = (*blobs(num_train, size), *blobs(num_test, size, seed=1))
     for name, array in zip(FILE_NAMES.values(), arrays, strict=True):
@@ -62,7 +62,7 @@ def small_data(small_folder) -> Dataset:
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch) -> Path:
-    """No data at hand anywhere: an empty user's cache, and no folder named in the environment."""
+    """An empty user cache, with no data folder in the environment: no data set is on disk."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("LENET_MULTI_DATA", raising=False)
     return tmp_path / "cache" / "lenet_multi"
@@ -70,10 +70,10 @@ def empty_cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def fashion_mnist() -> Dataset:
-    """The real data set; skipped where it is not at hand, unless `LENET_MULTI_REQUIRE_DATA` says that it must be."""
+    """The real data set. Skips the test if it is not on disk, unless `LENET_MULTI_REQUIRE_DATA` is set."""
     root = os.environ.get("LENET_MULTI_DATA")
     if not root and not os.environ.get("LENET_MULTI_REQUIRE_DATA"):
-        pytest.skip("needs Fashion-MNIST: set LENET_MULTI_DATA to a folder with fashion-mnist/ in it")
+        pytest.skip("needs Fashion-MNIST: set LENET_MULTI_DATA to a folder that contains fashion-mnist/")
     return load_dataset("fashion-mnist", root)
 
 

@@ -9,24 +9,16 @@ from conftest import write_folder
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lenet_multi import activations as module
-from lenet_multi.activations import (
-    MAX_EXAMPLES,
-    MAX_MAPS,
-    activations,
-    chosen_examples,
-    chosen_layers,
-    class_label,
-    default_layers,
-    difference_in_words,
-    draw_activations,
-)
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
 from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.checks.float64_reference import forward
 from lenet_multi.data import Dataset, Split, load_dataset
 from lenet_multi.data.published import FASHION_MNIST, MNIST
 from lenet_multi.errors import UserError
-from lenet_multi.referee import forward
-from lenet_multi.weights import save_weights
+from lenet_multi.pictures.example_selection import MAX_EXAMPLES, class_label, select_examples
+from lenet_multi.pictures.feature_map_figure import MAX_MAPS, ColorBar, describe_difference, draw_activations
+from lenet_multi.pictures.feature_maps import activations, default_layers, select_layers
+from lenet_multi.runs.weights import save_weights
 
 LENET5 = PRESETS["lenet5"]
 NETWORKS = {
@@ -94,8 +86,8 @@ def test_bytes_are_scaled_and_floats_are_taken_as_they_are(backend):
     [
         (np.zeros((28, 28), np.uint8), r"images of shape \(28, 28\), expected \(N, 1, 28, 28\)"),
         (np.zeros((2, 28, 28, 1), np.uint8), r"images of shape \(2, 28, 28, 1\), expected"),
-        (np.zeros((0, 1, 28, 28), np.uint8), "at least one"),
-        (np.zeros((2, 1, 28, 28)), "images of float64, expected uint8, or float32"),
+        (np.zeros((0, 1, 28, 28), np.uint8), "with N at least 1"),
+        (np.zeros((2, 1, 28, 28)), "images of dtype float64, expected uint8, or float32"),
     ],
 )
 def test_images_of_another_form_are_refused(images, told):
@@ -108,9 +100,9 @@ def test_images_of_another_form_are_refused(images, told):
     [
         (
             lenet(conv_channels=(6,), dense_units=(84,)),
-            "a network of conv1, pool1, conv2, .*, expected conv1, pool1, fl",
+            "the network has the layers conv1, pool1, conv2, .*, but its architecture conv1, pool1, fl",
         ),
-        (lenet(conv_channels=(6, 5)), r"layer conv2 gives \(3, 16, 10, 10\), expected \(3, 5, 10, 10\)"),
+        (lenet(conv_channels=(6, 5)), r"layer conv2 has output shape \(3, 16, 10, 10\), expected \(3, 5, 10, 10\)"),
     ],
 )
 def test_a_network_that_is_not_of_the_architecture_is_refused(backend, other, told):
@@ -129,7 +121,7 @@ def test_parameters_of_another_network_are_refused():
 def test_outputs_that_are_not_finite_are_refused():
     relu = lenet(activation="relu")
     huge = {name: np.full(shape, 1e30, np.float32) for name, shape in relu.parameter_shapes.items()}
-    with pytest.raises(UserError, match="layer conv2 gives numbers that are not finite"):
+    with pytest.raises(UserError, match="the output of layer conv2 is not finite"):
         activations(load_backend("torch"), huge, random_images(relu), relu)
 
 
@@ -139,16 +131,16 @@ def test_the_first_two_convolutions_are_drawn_unless_told_otherwise():
     assert default_layers(lenet(conv_channels=(6,))) == ["conv1"]
     pools = Architecture((1, 28, 28), (Pool("max", 2, 2), Flatten(), Dense(10)))
     assert default_layers(pools) == ["pool1"]
-    assert chosen_layers(LENET5, None) == ["conv1", "conv2"]
-    assert chosen_layers(LENET5, ["pool2", "conv1", "pool2"]) == ["pool2", "conv1"]
+    assert select_layers(LENET5, None) == ["conv1", "conv2"]
+    assert select_layers(LENET5, ["pool2", "conv1", "pool2"]) == ["pool2", "conv1"]
 
 
 def test_layers_without_maps_are_refused():
     for name in ("dense1", "flatten", "conv3", ""):
         with pytest.raises(UserError, match=rf"--layers '{name}', expected one of conv1, pool1, conv2, pool2$"):
-            chosen_layers(LENET5, ["conv1", name])
+            select_layers(LENET5, ["conv1", name])
     with pytest.raises(UserError, match="no convolution and no pooling"):
-        chosen_layers(Architecture((1, 28, 28), (Flatten(), Dense(10))), None)
+        select_layers(Architecture((1, 28, 28), (Flatten(), Dense(10))), None)
 
 
 @pytest.mark.parametrize(
@@ -193,12 +185,12 @@ def test_an_unknown_class_is_told_the_known_ones(name):
         class_label(name, FASHION_MNIST.class_names)
     assert str(problem.value) == (
         f"class '{name}', expected one of T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, "
-        "ankle boot, or its number from 0 to 9: take one of these"
+        "ankle boot, or its number from 0 to 9"
     )
 
 
 def test_other_names_of_garments_are_not_digits():
-    with pytest.raises(UserError, match="class 'sweater', expected its number from 0 to 9: take"):
+    with pytest.raises(UserError, match="class 'sweater', expected its number from 0 to 9"):
         class_label("sweater", MNIST.class_names)
 
 
@@ -209,41 +201,41 @@ def labelled(labels: list[int]) -> Dataset:
 
 def test_examples_are_the_first_of_each_class_and_those_named_none_twice():
     dataset = labelled([4, 2, 2, 7, 4, 2])
-    assert chosen_examples(dataset, ["pullover", "coat"]) == [1, 0]
-    assert chosen_examples(dataset, ["coat", "sweater", "4"], per_class=2) == [0, 4, 1, 2]
-    assert chosen_examples(dataset, [], [5, 3]) == [5, 3]
-    assert chosen_examples(dataset, ["coat"], [3, 0, 3]) == [0, 3]
+    assert select_examples(dataset, ["pullover", "coat"]) == [1, 0]
+    assert select_examples(dataset, ["coat", "sweater", "4"], per_class=2) == [0, 4, 1, 2]
+    assert select_examples(dataset, [], [5, 3]) == [5, 3]
+    assert select_examples(dataset, ["coat"], [3, 0, 3]) == [0, 3]
 
 
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        ({}, "neither --classes nor --examples, expected what to draw: classes of T-shirt/top, trouser, "),
+        ({}, "nothing to draw: give --classes with some of T-shirt/top, trouser, "),
         ({"classes": ["hat"]}, "class 'hat', expected one of T-shirt/top"),
-        ({"classes": ["bag"]}, "class 'bag' has 0 test examples in 'few', expected at least 1"),
-        ({"classes": ["coat"], "per_class": 3}, "class 'coat' has 2 test examples in 'few', expected at least 3"),
-        ({"examples": [6]}, "example 6, expected an index in the test set of 'few', from 0 to 5"),
-        ({"examples": [-1]}, "example -1, expected an index in the test set of 'few', from 0 to 5"),
+        ({"classes": ["bag"]}, "class 'bag' has only 0 test examples in 'few', not 1"),
+        ({"classes": ["coat"], "per_class": 3}, "class 'coat' has only 2 test examples in 'few', not 3"),
+        ({"examples": [6]}, "example 6, expected an index in the test set of 'few': 0 to 5"),
+        ({"examples": [-1]}, "example -1, expected an index in the test set of 'few': 0 to 5"),
     ],
 )
 def test_examples_that_are_not_there_are_refused(chosen, told):
     with pytest.raises(UserError, match=re.escape(told)):
-        chosen_examples(labelled([4, 2, 2, 7, 4, 2]), **chosen)
+        select_examples(labelled([4, 2, 2, 7, 4, 2]), **chosen)
 
 
 def test_more_examples_than_a_picture_holds_are_refused():
     dataset = labelled([4] * (MAX_EXAMPLES + 1))
-    assert len(chosen_examples(dataset, ["coat"], per_class=MAX_EXAMPLES)) == MAX_EXAMPLES
-    with pytest.raises(UserError, match=f"{MAX_EXAMPLES + 1} examples, expected at most {MAX_EXAMPLES}"):
-        chosen_examples(dataset, ["coat"], per_class=MAX_EXAMPLES + 1)
+    assert len(select_examples(dataset, ["coat"], per_class=MAX_EXAMPLES)) == MAX_EXAMPLES
+    with pytest.raises(UserError, match=f"{MAX_EXAMPLES + 1} examples, but a picture holds at most {MAX_EXAMPLES}"):
+        select_examples(dataset, ["coat"], per_class=MAX_EXAMPLES + 1)
 
 
 def test_the_difference_in_words_says_how_large_and_where():
     first = np.zeros((2, 3, 4, 4), np.float32)
     second = first.copy()
-    assert difference_in_words(first, second) == "no difference"
+    assert describe_difference(first, second) == "no difference"
     second[1, 2, 3, 0], second[0, 1, 0, 0] = 0.25, -0.125
-    assert difference_in_words(first, second) == "largest absolute difference 0.25, in channel 2"
+    assert describe_difference(first, second) == "largest absolute difference 0.25, in channel 2"
 
 
 def drawn(architecture: Architecture, frameworks: int = 1, number: int = 2, layers: list[str] | None = None):
@@ -302,7 +294,7 @@ def test_a_layers_maps_share_the_scale_that_stands_above_them():
     conv1 = outputs["Framework 0"]["conv1"]
     assert texts(figure, "conv1 heading") == [
         "conv1, 6 maps of 28 \u00d7 28",
-        f"dark {conv1.min():.3g}, bright {conv1.max():.3g}",
+        *ColorBar("viridis", conv1.min(), conv1.max()).ends,
     ]
     limits = {figure.axes[0].images[i].get_clim() for i in (1, 6, 24, 29)}
     assert limits == {(float(conv1.min()), float(conv1.max()))}
@@ -323,17 +315,14 @@ def test_two_frameworks_stand_one_above_the_other_with_their_difference_below():
         tops = [tiles[22 * band].get_extent()[3] for band in range(3)]
         assert tops == sorted(tops, reverse=True)
         bands = [texts(figure, f"row {row} band {band}") for band in range(3)]
-        assert bands == [["Framework 0"], ["Framework 1"], ["Framework 0 less Framework 1"]]
-    assert texts(figure, "conv1 heading")[2:] == [
-        difference_in_words(first, second),
-        f"blue {-span:.3g}, white 0, red {span:.3g}",
-    ]
+        assert bands == [["Framework 0"], ["Framework 1"], ["Framework 0 minus Framework 1"]]
+    assert texts(figure, "conv1 heading")[3:] == [describe_difference(first, second), f"{-span:.3g}", f"{span:.3g}"]
 
 
 def test_equal_frameworks_are_said_to_be():
     outputs = {"conv1": np.full((1, 6, 28, 28), 0.5, np.float32)}
     figure = draw_activations(random_images(LENET5, 1), {"a": outputs, "b": outputs}, ["conv1"], ["an image"])
-    assert texts(figure, "conv1 heading")[1:] == ["dark 0.5, bright 0.5", "no difference", "white 0"]
+    assert texts(figure, "conv1 heading")[1:] == ["0.5", "0.5", "no difference", "-0", "0"]
 
 
 def test_many_channels_are_cut_off_and_the_heading_says_so():
@@ -379,9 +368,9 @@ def test_three_channels_are_shown_in_color_and_others_by_their_mean():
 
 def test_what_cannot_be_drawn_is_refused():
     _, images, outputs = drawn(LENET5)
-    with pytest.raises(UserError, match="layer dense1 gives no maps"):
+    with pytest.raises(UserError, match="layer dense1 has no maps"):
         draw_activations(images, outputs, ["dense1"], ["", ""])
-    with pytest.raises(UserError, match="layer conv7 gives no maps"):
+    with pytest.raises(UserError, match="layer conv7 has no maps"):
         draw_activations(images, outputs, ["conv7"], ["", ""])
     for number in (0, 3):
         with pytest.raises(UserError, match=f"{number} frameworks, expected one, or two"):
@@ -473,19 +462,19 @@ def test_the_folder_of_a_run_will_do(small_folder, weights, tmp_path):
     ("arguments", "told"),
     [
         (["--out", "maps.jpg"], "--out 'maps.jpg', expected a name that ends in .png or .svg"),
-        (["--out", "no/maps.png"], "--out 'no/maps.png': its folder is not there"),
-        (["--backend", "jax"], "backend 'jax', expected one of torch, tensorflow, mxnet, pytorch, keras, gluon"),
-        (["--against", "pytorch"], "--against pytorch is --backend too, expected another: leave --against out"),
-        (["--classes", "hat"], "class 'hat', expected its number from 0 to 9: take one of these"),
-        (["--classes", "2,,4"], "argument --classes: '2,,4', expected names with commas between"),
+        (["--out", "no/maps.png"], "--out 'no/maps.png': its folder does not exist"),
+        (["--backend", "jax"], "unknown backend 'jax': choose one of torch, tensorflow, mxnet, pytorch, keras, gluon"),
+        (["--against", "pytorch"], "--against pytorch is the same as --backend"),
+        (["--classes", "hat"], "class 'hat', expected its number from 0 to 9"),
+        (["--classes", "2,,4"], "argument --classes: '2,,4', expected names separated by commas"),
         (["--examples", "50"], "example 50, expected an index in the test set of "),
-        (["--examples", "x"], "argument --examples: 'x', expected whole numbers with commas between, as in 3,17"),
+        (["--examples", "x"], "argument --examples: 'x', expected whole numbers separated by commas, as in 6,16"),
         (["--layers", "dense1"], "--layers 'dense1', expected one of conv1, pool1, conv2, pool2"),
         (["--per-class", "0"], "argument --per-class: '0', expected a whole number of at least 1"),
-        (["--weights", "gone"], "weights file 'gone' is not there, expected a safetensors file"),
-        (["--weights", "empty"], "weights file 'empty/model.safetensors' is not there"),
+        (["--weights", "gone"], "weights file 'gone' does not exist"),
+        (["--weights", "empty"], "weights file 'empty/model.safetensors' does not exist"),
         (["--conv-channels", "3,3"], "weights file "),
-        (["--device", "tpu"], "device 'tpu', expected auto, cpu, gpu"),
+        (["--device", "tpu"], "unknown device 'tpu': choose auto, cpu, gpu"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(arguments, told, chosen, tmp_path, monkeypatch, capsys):
@@ -503,14 +492,14 @@ def test_a_mistake_is_one_line_and_leaves_nothing(arguments, told, chosen, tmp_p
 def test_without_weights_it_says_how_to_get_some(tmp_path, capsys):
     assert module.main(["--classes", "coat", "--out", str(tmp_path / "maps.png")]) == 2
     assert capsys.readouterr().err == (
-        "error: --weights is missing, expected a trained network's parameters: train one with "
-        "python -m lenet_multi.train --out runs/first, then give --weights runs/first\n"
+        "error: --weights is missing: train a network with python -m lenet_multi.train --out runs/first, then give "
+        "--weights runs/first\n"
     )
 
 
 def test_without_classes_and_examples_it_says_what_there_is(chosen, tmp_path, capsys):
     assert module.main([*chosen, "--out", str(tmp_path / "maps.png")]) == 2
-    assert capsys.readouterr().err.startswith("error: neither --classes nor --examples, expected what to draw")
+    assert capsys.readouterr().err.startswith("error: nothing to draw: give --classes with some of ")
 
 
 def test_images_of_another_size_are_refused(chosen, tmp_path, capsys):

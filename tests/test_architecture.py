@@ -1,6 +1,6 @@
-"""The description alone: shapes, counts, and what it refuses."""
+"""An architecture computes shapes and counts, and refuses invalid networks."""
 
-# Wrong types are given on purpose.
+# Some tests pass wrong types on purpose.
 # mypy: disable-error-code="arg-type,misc"
 
 import subprocess
@@ -53,18 +53,18 @@ def test_parameters_are_named_and_shaped_canonically():
     assert LENET5.parameter_shapes["dense1.weight"] == (120, 400)
 
 
-def test_lenet5_max_differs_in_pooling_alone():
+def test_lenet5_max_differs_only_in_pooling():
     kinds = [layer.kind for layer in PRESETS["lenet5-max"].layers if isinstance(layer, Pool)]
     assert kinds == ["max", "max"]
     assert PRESETS["lenet5-max"].parameter_shapes == LENET5.parameter_shapes
 
 
-def test_a_description_survives_the_trip_through_json_values():
+def test_from_dict_inverts_to_dict():
     unusual = lenet(activation="relu", pooling="max", conv_channels=(4,), kernel_sizes=(3,), dense_units=())
     assert Architecture.from_dict(unusual.to_dict()) == unusual
 
 
-def test_a_preset_knows_its_name_and_others_are_custom():
+def test_a_preset_has_its_name_and_other_networks_are_custom():
     assert LENET5.name == "lenet5"
     assert lenet(activation="tanh").name == "custom"
 
@@ -74,7 +74,7 @@ def test_a_description_cannot_be_changed():
         LENET5.layers = ()
 
 
-def test_one_padding_holds_for_all_convolutions():
+def test_a_single_padding_applies_to_all_convolutions():
     three = lenet(conv_channels=(6, 16, 20), paddings=(2,))
     assert three.output_shapes["conv3"] == (20, 7, 7)
 
@@ -112,7 +112,7 @@ def network(*layers, input_shape=(1, 8, 8)):
         (lambda: Architecture.from_dict({"layers": 3}), "description"),
     ],
 )
-def test_what_cannot_be_built_is_refused_and_the_layer_named(build, named):
+def test_an_invalid_network_is_refused_and_the_error_names_the_layer(build, named):
     with pytest.raises(ArchitectureError, match=named):
         build()
 

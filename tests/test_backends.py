@@ -1,4 +1,4 @@
-"""Every backend means the same by the interface's words."""
+"""Every backend follows the definitions of the interface."""
 
 from itertools import product
 
@@ -12,11 +12,11 @@ from lenet_multi import backends
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
 from lenet_multi.backends import ALIASES, BACKENDS, canonical_name, load_backend
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.data import BatchIndices
+from lenet_multi.backends.layouts import channels_first_shape
+from lenet_multi.checks.layer_shapes import measured_shapes
+from lenet_multi.data import BatchSampler
 from lenet_multi.errors import UserError
-from lenet_multi.layout import channels_first_shape
-from lenet_multi.recorder import Recorder
-from lenet_multi.shapes import measured_shapes
+from lenet_multi.training.recorder import Recorder
 
 LENET5 = PRESETS["lenet5"]
 UNUSUAL = Architecture(
@@ -60,7 +60,7 @@ def architectures(draw) -> Architecture:
 
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("architecture", [LENET5, PRESETS["lenet5-max"], UNUSUAL], ids=["lenet5", "max", "unusual"])
-def test_every_layers_output_shape_is_the_descriptions(name, architecture):
+def test_every_layers_output_shape_matches_the_description(name, architecture):
     layout, shapes = measured_shapes(name, architecture)
     measured = {layer: channels_first_shape(shape, layout)[1:] for layer, shape in shapes.items()}
     assert measured == architecture.output_shapes
@@ -68,7 +68,7 @@ def test_every_layers_output_shape_is_the_descriptions(name, architecture):
 
 @settings(max_examples=15, deadline=None)
 @given(architecture=architectures())
-def test_any_valid_description_gives_the_same_shapes_and_logits_everywhere(architecture):
+def test_any_valid_description_gives_the_same_shapes_and_logits_in_every_backend(architecture):
     parameters = random_parameters(architecture)
     X = np.random.default_rng(0).random((2, *architecture.input_shape), np.float32)
     logits = []
@@ -86,7 +86,7 @@ def test_any_valid_description_gives_the_same_shapes_and_logits_everywhere(archi
 
 
 @pytest.mark.parametrize("architecture", [LENET5, UNUSUAL], ids=["lenet5", "unusual"])
-def test_parameters_survive_the_trip_through_a_backend_unchanged(backend, architecture):
+def test_setting_and_getting_parameters_leaves_them_unchanged(backend, architecture):
     parameters = random_parameters(architecture)
     net = backend.LeNet(architecture, device="cpu")
     backend.set_parameters(net, parameters)
@@ -97,15 +97,15 @@ def test_parameters_survive_the_trip_through_a_backend_unchanged(backend, archit
         assert returned[name].dtype == np.float32
 
 
-def test_no_epoch_to_train_is_refused(backend, small_data):
+def test_training_without_an_epoch_to_train_is_refused(backend, small_data):
     net = backend.LeNet(LENET5, device="cpu")
-    with pytest.raises(UserError, match="num_epochs 0, expected 1 or more: give a larger one"):
+    with pytest.raises(UserError, match="num_epochs 0, expected at least 1"):
         backend.train(net, small_data.train, small_data.test, num_epochs=0)
-    with pytest.raises(UserError, match="num_epochs 2, expected more than the 2 that are done"):
+    with pytest.raises(UserError, match="num_epochs 2, expected more than the 2 already done"):
         backend.train(net, small_data.train, small_data.test, num_epochs=2, recorder=Recorder(first_epoch=2))
 
 
-def test_parameters_handed_out_are_a_copy(backend):
+def test_get_parameters_returns_a_copy(backend):
     net = backend.LeNet(LENET5, device="cpu")
     backend.get_parameters(net)["conv1.weight"][:] = 0
     assert backend.get_parameters(net)["conv1.weight"].any()
@@ -120,31 +120,31 @@ def test_weights_start_xavier_uniform_and_biases_at_zero(backend):
         receptive = int(np.prod(value.shape[2:]))
         bound = np.sqrt(6 / ((value.shape[0] + value.shape[1]) * receptive))
         assert np.abs(value).max() <= bound * (1 + 1e-6)
-        # A uniform draw of n values reaches nearly to its bound, and its variance is a third of the bound's square;
-        # the smallest layer has 150 values.
+        # The largest of n uniform values is near the bound, and their variance is a third of the bound's square. The
+        # smallest layer has 150 values.
         assert np.abs(value).max() > 0.95 * bound
         assert value.var() == pytest.approx(bound**2 / 3, rel=0.3)
 
 
-def test_the_seed_decides_the_initial_weights(backend):
+def test_the_seed_determines_the_initial_weights(backend):
     first, again, other = (backend.get_parameters(backend.LeNet(LENET5, seed, "cpu")) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first["dense1.weight"], again["dense1.weight"])
     assert (first["dense1.weight"] != other["dense1.weight"]).any()
 
 
-def native_batches(name, data, indices):
-    """Every batch as X (n, C, H, W) and y (n,), in NumPy."""
+def numpy_batches(name, data, sampler):
+    """The batches as NumPy arrays, X (n, C, H, W) and y (n,)."""
     backend = load_backend(name)
-    for X, y in backend.batches(data, indices):
+    for X, y in backend.batches(data, sampler):
         x = X.asnumpy() if name == "mxnet" else X.numpy()
         yield x.transpose(0, 3, 1, 2) if backend.LAYOUT == "NHWC" else x, np.asarray(y)
 
 
-def test_the_three_loops_see_the_same_batches_of_scaled_pixels():
+def test_all_backends_give_the_same_batches_of_scaled_pixels():
     data = random_split(70, (3, 5, 4))
-    indices = BatchIndices(70, 32, seed=5, epochs=(0, 1))
-    runs = [list(native_batches(name, data, indices)) for name in BACKENDS]
-    expected = [(data.images[i] / np.float32(255), data.labels[i]) for i in indices]
+    sampler = BatchSampler(70, 32, seed=5, epochs=(0, 1))
+    runs = [list(numpy_batches(name, data, sampler)) for name in BACKENDS]
+    expected = [(data.images[i] / np.float32(255), data.labels[i]) for i in sampler]
     assert [len(y) for _, y in expected] == [32, 32, 6] * 2
     for run in runs:
         assert len(run) == len(expected)
@@ -154,23 +154,23 @@ def test_the_three_loops_see_the_same_batches_of_scaled_pixels():
             np.testing.assert_array_equal(y, expected_y)
 
 
-def test_batches_can_be_gone_through_without_saying_which(backend):
+def test_without_a_sampler_batches_cover_all_examples(backend):
     data = random_split(300, (1, 28, 28))
     assert [len(y) for _, y in backend.batches(data)] == [256, 44]
 
 
-def test_batches_can_be_gone_through_again(backend):
-    batches = backend.batches(random_split(30, (1, 28, 28)), BatchIndices(30, 16, seed=1))
+def test_batches_can_be_iterated_more_than_once(backend):
+    batches = backend.batches(random_split(30, (1, 28, 28)), BatchSampler(30, 16, seed=1))
     first, again = ([np.asarray(y).tolist() for _, y in batches] for _ in range(2))
     assert first == again
     assert [len(y) for y in first] == [16, 14]
 
 
-def test_no_epoch_is_no_batch(backend):
-    assert list(backend.batches(random_split(30, (1, 28, 28)), BatchIndices(30, 16, epochs=()))) == []
+def test_a_sampler_without_epochs_gives_no_batches(backend):
+    assert list(backend.batches(random_split(30, (1, 28, 28)), BatchSampler(30, 16, epochs=()))) == []
 
 
-def test_the_clock_stands_still_while_a_backend_evaluates(backend, small_data, monkeypatch):
+def test_the_timer_is_stopped_during_evaluation(backend, small_data, monkeypatch):
     owner, name = {
         "lenet_multi.backends.tensorflow": lambda: (backend.keras.Model, "evaluate"),
         "lenet_multi.fast.tensorflow": lambda: (backend.keras.Model, "test_on_batch"),
@@ -190,16 +190,16 @@ def test_the_clock_stands_still_while_a_backend_evaluates(backend, small_data, m
     assert recorder.timer.seconds > 0
 
 
-def test_the_evaluator_counts_each_example_once(backend):
+def test_evaluate_accuracy_counts_each_example_once(backend):
     data = random_split(70, (1, 28, 28))
     net = backend.LeNet(LENET5, device="cpu")
     X = data.images.astype(np.float32) / 255
     correct = (backend.layer_outputs(net, X)["dense3"].argmax(axis=1) == data.labels).sum()
-    accuracy = backend.evaluate_accuracy(net, backend.batches(data, BatchIndices(70, 32)))
+    accuracy = backend.evaluate_accuracy(net, backend.batches(data, BatchSampler(70, 32)))
     assert accuracy == correct / 70
 
 
-def test_the_torch_evaluator_takes_a_list_of_inputs():
+def test_evaluate_accuracy_in_torch_takes_a_list_of_inputs():
     import torch
 
     class Sum(torch.nn.Module):
@@ -214,7 +214,7 @@ def test_the_torch_evaluator_takes_a_list_of_inputs():
     assert load_backend("torch").evaluate_accuracy(Sum(), [batch]) == 0.75
 
 
-def test_the_torch_evaluator_leaves_no_gradients_and_sets_eval_mode():
+def test_evaluate_accuracy_in_torch_leaves_no_gradients_and_sets_eval_mode():
     import torch
 
     backend = load_backend("torch")
@@ -224,7 +224,7 @@ def test_the_torch_evaluator_leaves_no_gradients_and_sets_eval_mode():
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-def test_the_same_start_trains_to_the_same_curves_everywhere(small_data):
+def test_equal_initial_weights_give_equal_curves_in_every_backend(small_data):
     architecture = lenet(activation="tanh")
     parameters = random_parameters(architecture, seed=1)
     curves = []
@@ -245,7 +245,7 @@ def test_the_same_start_trains_to_the_same_curves_everywhere(small_data):
 def test_training_reports_five_times_per_epoch_and_closes_with_two_lines(backend, small_data, capsys):
     net = backend.LeNet(LENET5, device="cpu")
     recorder = backend.train(net, small_data.train, small_data.test, 2, batch_size=16, recorder=Recorder())
-    # 200 examples are 13 batches of 16 at most.
+    # 200 examples are 13 batches of at most 16.
     assert [round(13 * point.epoch) for point in recorder.points] == [2, 5, 7, 10, 13, 15, 18, 20, 23, 26]
     assert [point.test_acc is not None for point in recorder.points] == [False, False, False, False, True] * 2
     first, second = capsys.readouterr().out.splitlines()
@@ -253,8 +253,8 @@ def test_training_reports_five_times_per_epoch_and_closes_with_two_lines(backend
     assert second.endswith(" examples/sec on cpu")
 
 
-def test_the_averages_weigh_the_short_last_batch_by_its_size(backend):
-    """With a learning rate of nearly nothing, the epoch's mean is that of all examples in one batch."""
+def test_the_means_weight_a_smaller_last_batch_by_its_size(backend):
+    """With a learning rate near zero, the epoch's means equal those of a single batch with all examples."""
     data = random_split(50, (1, 28, 28))
     means = []
     for batch_size in (32, 50):
@@ -264,37 +264,37 @@ def test_the_averages_weigh_the_short_last_batch_by_its_size(backend):
     assert means[0].train_acc == pytest.approx(means[1].train_acc)
 
 
-def compiled_in_its_scope(net):
+def compile_in_scope(net):
     with net.distribute_strategy.scope():
         net.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
 
 
-def compiled_anywhere(net):
+def compile_outside_scope(net):
     net.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
 
 
-def fit_once(compiled):
+def fit_once(compile_net):
     net = load_backend("tensorflow").LeNet(LENET5, device="cpu")
-    compiled(net)
+    compile_net(net)
     data = random_split(8, (1, 28, 28))
     return net.fit(data.images.transpose(0, 2, 3, 1) / np.float32(255), data.labels, verbose=0).history["loss"]
 
 
-def test_a_keras_network_is_compiled_with_another_optimizer_in_its_strategys_scope():
-    assert np.isfinite(fit_once(compiled_in_its_scope)).all()
+def test_a_keras_network_trains_with_another_optimizer_compiled_in_its_strategys_scope():
+    assert np.isfinite(fit_once(compile_in_scope)).all()
 
 
-def test_outside_its_strategys_scope_another_optimizer_fails():
+def test_another_optimizer_compiled_outside_the_strategys_scope_fails():
     with pytest.raises(RuntimeError, match=r"Mixing different tf.distribute.Strategy objects"):
-        fit_once(compiled_anywhere)
+        fit_once(compile_outside_scope)
 
 
-def test_a_learning_rate_may_be_a_whole_number(backend, small_data):
+def test_the_learning_rate_may_be_an_integer(backend, small_data):
     net = backend.LeNet(LENET5, device="cpu")
     backend.train(net, small_data.train, small_data.test, num_epochs=1, lr=1)
 
 
-def test_aliases_stand_for_the_canonical_names():
+def test_aliases_resolve_to_canonical_names():
     assert {alias: canonical_name(alias) for alias in ALIASES} == {
         "pytorch": "torch",
         "keras": "tensorflow",
@@ -302,19 +302,21 @@ def test_aliases_stand_for_the_canonical_names():
     }
 
 
-def test_an_unknown_backend_is_answered_with_the_known_ones():
-    with pytest.raises(UserError, match=r"'jax', expected one of torch, tensorflow, mxnet, pytorch, keras, gluon"):
+def test_the_error_for_an_unknown_backend_lists_the_known_ones():
+    with pytest.raises(
+        UserError, match="unknown backend 'jax': choose one of torch, tensorflow, mxnet, pytorch, keras, gluon"
+    ):
         load_backend("jax")
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_missing_framework_is_answered_with_its_extra(name, monkeypatch):
+def test_the_error_for_a_missing_framework_names_its_extra(name, monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=rf'needs {BACKENDS[name]}: pip install "lenet-multi\[{name}\]"'):
         load_backend(name)
 
 
-def test_a_folder_with_a_frameworks_name_is_no_framework(tmp_path, monkeypatch):
+def test_a_folder_with_a_frameworks_name_is_not_an_installed_framework(tmp_path, monkeypatch):
     (tmp_path / "jaxlike").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(backends, "BACKENDS", {"jaxlike": "Jaxlike"})
@@ -322,7 +324,7 @@ def test_a_folder_with_a_frameworks_name_is_no_framework(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "available", "chosen"),
+    ("requested", "available", "chosen"),
     [
         ("auto", ["cpu"], "cpu"),
         ("auto", ["gpu:0", "gpu:1", "cpu"], "gpu:0"),
@@ -331,11 +333,17 @@ def test_a_folder_with_a_frameworks_name_is_no_framework(tmp_path, monkeypatch):
         ("gpu:1", ["gpu:0", "gpu:1", "cpu"], "gpu:1"),
     ],
 )
-def test_a_device_is_chosen_among_what_the_framework_sees(asked, available, chosen):
-    assert choose_device(asked, available, "Framework") == chosen
+def test_a_device_is_chosen_from_those_that_the_framework_sees(requested, available, chosen):
+    assert choose_device(requested, available, "Framework") == chosen
 
 
-@pytest.mark.parametrize("asked", ["gpu:7", "tpu", "gpu:", "cpu:0"])
-def test_a_device_that_is_not_there_is_refused(backend, asked):
-    with pytest.raises(UserError, match=f"device '{asked}', expected .*cpu"):
-        backend.LeNet(LENET5, device=asked)
+@pytest.mark.parametrize("device", ["tpu", "gpu:", "cpu:0"])
+def test_an_unknown_device_is_refused(backend, device):
+    with pytest.raises(UserError, match=f"unknown device '{device}': choose auto, cpu, gpu, or gpu:N"):
+        backend.LeNet(LENET5, device=device)
+
+
+def test_an_unavailable_device_is_refused(backend):
+    message = f"device 'gpu:7' is not available in {backend.FRAMEWORK}: choose auto, or one of .*cpu"
+    with pytest.raises(UserError, match=message):
+        backend.LeNet(LENET5, device="gpu:7")

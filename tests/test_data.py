@@ -1,4 +1,4 @@
-"""Data sets from files: found, read, checked; and the order that batches come in."""
+"""Data sets are found, read and checked, and batches come in the right order."""
 
 import gzip
 import shutil
@@ -8,13 +8,13 @@ import pytest
 from conftest import blobs, write_folder
 
 from lenet_multi import data
-from lenet_multi.data import BatchIndices, DataError, epoch_order, load_dataset, published, synthetic
+from lenet_multi.data import BatchSampler, DataError, epoch_order, load_dataset, published, synthetic
 from lenet_multi.data.idx import FILE_NAMES, IMAGES_MAGIC, LABELS_MAGIC, parse_idx, to_idx
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = FILE_NAMES.values()
 
 
-def test_the_order_is_a_permutation_that_seed_and_epoch_decide():
+def test_the_order_is_a_permutation_determined_by_seed_and_epoch():
     order = epoch_order(1000, seed=3, epoch=2)
     assert sorted(order) == list(range(1000))
     np.testing.assert_array_equal(order, epoch_order(1000, seed=3, epoch=2))
@@ -22,27 +22,27 @@ def test_the_order_is_a_permutation_that_seed_and_epoch_decide():
     assert (order != epoch_order(1000, seed=4, epoch=2)).any()
 
 
-def test_an_epoch_holds_every_example_once_and_its_last_batch_the_rest():
-    batches = list(BatchIndices(60_000, 256, seed=0))
+def test_an_epoch_contains_every_example_once_and_its_last_batch_the_remaining_ones():
+    batches = list(BatchSampler(60_000, 256, seed=0))
     assert [len(batch) for batch in batches] == [256] * 234 + [96]
     assert sorted(np.concatenate(batches)) == list(range(60_000))
 
 
-def test_epochs_follow_one_another_as_if_asked_for_singly():
-    together = list(BatchIndices(50, 16, seed=1, epochs=(4, 5)))
-    singly = [batch for epoch in (4, 5) for batch in BatchIndices(50, 16, seed=1, epochs=(epoch,))]
-    assert len(together) == len(BatchIndices(50, 16, seed=1, epochs=(4, 5))) == 8
-    for a, b in zip(together, singly, strict=True):
+def test_several_epochs_give_the_same_batches_as_single_epochs():
+    together = list(BatchSampler(50, 16, seed=1, epochs=(4, 5)))
+    separately = [batch for epoch in (4, 5) for batch in BatchSampler(50, 16, seed=1, epochs=(epoch,))]
+    assert len(together) == len(BatchSampler(50, 16, seed=1, epochs=(4, 5))) == 8
+    for a, b in zip(together, separately, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_idx_reads_what_it_wrote(tmp_path):
+def test_parse_idx_inverts_to_idx(tmp_path):
     images, labels = blobs(7)
     np.testing.assert_array_equal(parse_idx(bytearray(to_idx(images)), IMAGES_MAGIC, tmp_path), images)
     np.testing.assert_array_equal(parse_idx(bytearray(to_idx(labels)), LABELS_MAGIC, tmp_path), labels)
 
 
-def test_a_folder_of_ones_own_is_read_plain_or_compressed(tmp_path):
+def test_a_folder_of_idx_files_is_read_plain_or_compressed(tmp_path):
     folder = write_folder(tmp_path / "own", num_train=40, num_test=20)
     plain = load_dataset(str(folder))
     for name in (TRAIN_IMAGES, TEST_LABELS):
@@ -69,7 +69,7 @@ def cut_short(folder):
     (folder / TRAIN_IMAGES).write_bytes(content[: len(content) // 2])
 
 
-def shorter_than_a_header(folder):
+def shorter_than_the_header(folder):
     (folder / TRAIN_LABELS).write_bytes(b"\0\0\x08\x01\0")
 
 
@@ -97,36 +97,36 @@ def with_no_example(folder):
 
 DAMAGES = {
     without_a_file: f"lacks {TEST_LABELS}",
-    with_wrong_magic: f"{TRAIN_IMAGES}: begins with 0x00000801, expected 0x00000803",
-    cut_short: f"{TRAIN_IMAGES}: holds .* expected 31360",
-    shorter_than_a_header: f"{TRAIN_LABELS}: begins with 0x00000801",
-    with_gzip_cut_short: f"{TRAIN_IMAGES}: its gzip compression is damaged or cut short",
+    with_wrong_magic: f"{TRAIN_IMAGES}: not an IDX file of images: begins with 0x00000801, expected 0x00000803",
+    cut_short: f"{TRAIN_IMAGES}: the file is damaged or truncated: .* expected 31360",
+    shorter_than_the_header: f"{TRAIN_LABELS}: not an IDX file of labels: begins with 0x00000801",
+    with_gzip_cut_short: f"{TRAIN_IMAGES}: the gzip data is damaged or truncated",
     with_counts_that_disagree: "40 images .* but 39 labels",
     with_a_label_outside_the_classes: f"{TEST_LABELS}: label 10, expected 0 to 9",
     with_two_image_sizes: "28 x 28 but test images 28 x 27",
-    with_no_example: f"{TEST_IMAGES}: holds no image",
+    with_no_example: f"{TEST_IMAGES}: contains no images",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_folder_that_does_not_fit_is_refused(damage, tmp_path):
+def test_a_damaged_folder_is_refused(damage, tmp_path):
     folder = write_folder(tmp_path / "own", num_train=40, num_test=20)
     damage(folder)
     with pytest.raises(DataError, match=DAMAGES[damage]):
         load_dataset(str(folder))
 
 
-def test_a_name_that_is_no_data_set_and_no_folder_is_refused():
+def test_a_name_that_is_neither_a_data_set_nor_a_folder_is_refused():
     with pytest.raises(
         DataError,
-        match="'fasion-mnist': no such data set and no such folder, expected one of auto, fash",
+        match="'fasion-mnist' is neither a known data set nor a folder: choose one of auto, fash",
     ):
         load_dataset("fasion-mnist")
 
 
 @pytest.fixture
 def small_published(tmp_path, monkeypatch):
-    """Fashion-MNIST as if it were a small data set, with no mirror; gives the folder that its files lie in."""
+    """Replace Fashion-MNIST with a small data set without mirrors. Returns the folder with its files."""
     import hashlib
 
     folder = write_folder(tmp_path / "data" / "fashion-mnist", num_train=40, num_test=20)
@@ -136,7 +136,7 @@ def small_published(tmp_path, monkeypatch):
     return folder
 
 
-def test_published_data_is_looked_for_in_the_given_folder_then_the_environments_then_the_cache(
+def test_published_data_is_searched_in_the_given_folder_the_environments_and_the_cache(
     small_published, empty_cache, tmp_path, monkeypatch, capsys
 ):
     elsewhere = tmp_path / "elsewhere"
@@ -147,15 +147,15 @@ def test_published_data_is_looked_for_in_the_given_folder_then_the_environments_
     monkeypatch.setenv("LENET_MULTI_DATA", str(small_published.parent))
     assert len(load_dataset("fashion-mnist", elsewhere).train) == 40
 
-    told = f"note: '{elsewhere}' holds no fashion-mnist: that in '{small_published}' is used\n"
-    assert capsys.readouterr().err == told
+    note = f"note: '{elsewhere}' does not contain fashion-mnist: using '{small_published}'\n"
+    assert capsys.readouterr().err == note
 
     monkeypatch.delenv("LENET_MULTI_DATA")
     shutil.copytree(roots[0], empty_cache)
     assert len(load_dataset("fashion-mnist", elsewhere).train) == 40
 
 
-def test_published_data_passes_recompressed(small_published):
+def test_recompressed_published_data_is_accepted(small_published):
     path = small_published / TRAIN_IMAGES
     (small_published / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
     path.unlink()
@@ -179,8 +179,8 @@ def test_the_real_data_set_has_its_published_size(fashion_mnist):
 
 
 @pytest.fixture
-def few_garments(monkeypatch):
-    """Draws few garments instead of 70,000, and counts how often."""
+def small_synthetic(monkeypatch):
+    """Draw a few images instead of 70,000, and record each drawing."""
     calls = []
     draw = synthetic.generate
 
@@ -192,41 +192,43 @@ def few_garments(monkeypatch):
     return calls
 
 
-def test_drawn_garments_are_kept_and_read_back(few_garments, empty_cache):
+def test_drawn_images_are_saved_and_read_back(small_synthetic, empty_cache):
     drawn, read = load_dataset("synthetic"), load_dataset("synthetic")
-    assert len(few_garments) == 1
+    assert len(small_synthetic) == 1
     assert drawn.name == read.name == "synthetic"
     np.testing.assert_array_equal(read.train.images, drawn.train.images)
     np.testing.assert_array_equal(read.test.labels, drawn.test.labels)
     assert [path.name for path in empty_cache.iterdir()] == [f"synthetic-v{synthetic.VERSION}"]
 
 
-def test_damaged_kept_garments_are_drawn_anew(few_garments, empty_cache):
+def test_damaged_saved_images_are_drawn_again(small_synthetic, empty_cache):
     load_dataset("synthetic")
     (empty_cache / f"synthetic-v{synthetic.VERSION}" / TRAIN_IMAGES).write_bytes(b"damaged")
     assert len(load_dataset("synthetic").train) == 100
-    assert len(few_garments) == 2
+    assert len(small_synthetic) == 2
     load_dataset("synthetic")
-    assert len(few_garments) == 2
+    assert len(small_synthetic) == 2
 
 
-def test_garments_are_drawn_even_where_nothing_can_be_kept(few_garments, tmp_path, monkeypatch, capsys):
+def test_images_are_drawn_even_if_they_cannot_be_saved(small_synthetic, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(load_dataset("synthetic").train) == 100
-    assert "could not be kept" in capsys.readouterr().err
+    assert "could not be saved" in capsys.readouterr().err
 
 
-def test_auto_takes_fashion_mnist_where_it_is_at_hand(small_published, empty_cache):
+def test_auto_uses_fashion_mnist_if_it_is_on_disk(small_published, empty_cache):
     assert load_dataset("auto", small_published.parent).name == "fashion-mnist"
 
 
-def test_auto_falls_back_to_drawn_garments_and_says_so(small_published, few_garments, empty_cache, tmp_path, capsys):
+def test_auto_falls_back_to_drawn_images_with_a_warning(
+    small_published, small_synthetic, empty_cache, tmp_path, capsys
+):
     dataset = load_dataset("auto", tmp_path / "nothing")
     assert dataset.name == "synthetic"
-    assert "NOT Fashion-MNIST's" in capsys.readouterr().err
+    assert "its figures are NOT for Fashion-MNIST" in capsys.readouterr().err
 
 
-def test_fashion_mnist_asked_for_by_name_never_falls_back(small_published, empty_cache, tmp_path):
+def test_fashion_mnist_by_name_never_falls_back(small_published, empty_cache, tmp_path):
     with pytest.raises(published.DownloadError, match="put its four IDX files"):
         load_dataset("fashion-mnist", tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""The diagrams: their labels are the description's, nothing overlaps, and the files are whole and always the same."""
+"""Tests of the diagrams: labels follow the description, nothing overlaps, and files are complete and reproducible."""
 
 import subprocess
 import sys
@@ -10,14 +10,14 @@ import pytest
 
 from lenet_multi import __main__, diagram
 from lenet_multi.architecture import PRESETS, Architecture, ArchitectureError, Conv, Dense, Flatten, Pool, lenet
-from lenet_multi.diagram import MAX_PLANES, NOTATIONS, draw_compressed, draw_data_flow, in_words
-from lenet_multi.drawing import GROUND, picture
+from lenet_multi.pictures.canvas import BACKGROUND, picture
+from lenet_multi.pictures.network_diagram import MAX_PLANES, NOTATIONS, describe, draw_compressed, draw_data_flow
 
 LENET5 = PRESETS["lenet5"]
 
 
 def random_architecture(seed: int) -> Architecture:
-    """Up to five convolutions, poolings anywhere, up to three hidden dense layers, on images of any shape."""
+    """Up to five convolutions, with or without poolings, and up to three hidden dense layers, on random shapes."""
     rng = np.random.default_rng(seed)
     while True:
         layers: list = []
@@ -36,7 +36,7 @@ def random_architecture(seed: int) -> Architecture:
             continue
 
 
-ODD = {
+ARCHITECTURES = {
     "lenet5": LENET5,
     "three convolutions": lenet(conv_channels=(8, 40, 24), kernel_sizes=(5, 5, 3), dense_units=(), pooling="max"),
     "one convolution": lenet(conv_channels=(12,), dense_units=()),
@@ -48,7 +48,7 @@ ODD = {
     **{f"random {seed}": random_architecture(seed) for seed in range(8)},
 }
 
-every_network = pytest.mark.parametrize("architecture", ODD.values(), ids=ODD)
+every_network = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 every_notation = pytest.mark.parametrize("notation", NOTATIONS)
 
 
@@ -61,14 +61,14 @@ def patches(figure, gid: str) -> list:
 
 
 def extents(figure, artists) -> list:
-    """Where they stand, in pixels."""
+    """The bounding boxes of the artists, in pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
     return [artist.get_window_extent(renderer) for artist in artists]
 
 
-def test_the_data_flow_of_lenet5_reads_as_the_chapter_has_it():
+def test_the_data_flow_of_lenet5_shows_the_chapters_shapes_and_operations():
     figure = draw_data_flow(LENET5)
     names = ["input", "conv1", "pool1", "conv2", "pool2", "flatten", "dense1", "dense2", "dense3"]
     assert [texts(figure, f"{name} name") for name in names] == [[name] for name in names]
@@ -96,7 +96,7 @@ def test_the_data_flow_of_lenet5_reads_as_the_chapter_has_it():
     assert figure.axes[0].texts[-1].get_text() == "lenet5: 61,706 parameters, 416,520 multiply-adds per image"
 
 
-def test_the_compressed_notation_goes_from_the_image_at_the_bottom_to_the_logits_at_the_top():
+def test_the_compressed_notation_runs_from_the_image_at_the_bottom_up_to_the_logits():
     figure = draw_compressed(PRESETS["lenet5-max"])
     boxes = [text for text in figure.axes[0].texts if str(text.get_gid()).endswith(" box")]
     boxes.sort(key=lambda text: text.get_position()[1])
@@ -116,7 +116,7 @@ def test_the_compressed_notation_goes_from_the_image_at_the_bottom_to_the_logits
 
 
 @every_network
-def test_the_labels_are_the_descriptions(architecture):
+def test_the_labels_follow_the_description(architecture):
     flow, compressed = draw_data_flow(architecture), draw_compressed(architecture)
     for name, layer in architecture.named_layers.items():
         shape = ", ".join(map(str, architecture.output_shapes[name]))
@@ -159,7 +159,7 @@ def test_no_label_overlaps_another_or_leaves_the_picture(notation, architecture)
 
 
 @every_network
-def test_no_label_of_the_data_flow_lies_on_a_plane(architecture):
+def test_no_label_of_the_data_flow_overlaps_a_plane(architecture):
     figure = draw_data_flow(architecture)
     planes = [patch for patch in figure.axes[0].patches if str(patch.get_gid()).endswith("plane")]
     for label, box in zip(figure.axes[0].texts, extents(figure, figure.axes[0].texts), strict=True):
@@ -167,7 +167,7 @@ def test_no_label_of_the_data_flow_lies_on_a_plane(architecture):
 
 
 @every_network
-def test_stacks_stand_apart_in_order(architecture):
+def test_stacks_are_separate_and_in_order(architecture):
     figure = draw_data_flow(architecture)
     end = 0.0
     for name in ("input", *architecture.named_layers):
@@ -178,7 +178,7 @@ def test_stacks_stand_apart_in_order(architecture):
 
 
 @every_network
-def test_a_text_in_a_box_stays_in_it(architecture):
+def test_a_text_fits_in_its_box(architecture):
     figure = draw_compressed(architecture)
     labels = [text for text in figure.axes[0].texts if str(text.get_gid()).endswith(" box")]
     drawn = extents(figure, figure.axes[0].patches)[: len(labels)]
@@ -189,7 +189,7 @@ def test_a_text_in_a_box_stays_in_it(architecture):
         assert label.y1 < box.y1
 
 
-def test_a_stack_has_a_plane_for_each_channel_up_to_a_number_that_it_tells():
+def test_a_stack_has_a_plane_for_each_channel_up_to_a_limit_that_a_note_states():
     figure = draw_data_flow(lenet(conv_channels=(6, MAX_PLANES + 1)))
     assert len(patches(figure, "input plane")) == 1
     assert len(patches(figure, "conv1 plane")) == 6
@@ -208,13 +208,13 @@ def test_planes_keep_the_images_proportions():
 @pytest.mark.parametrize(
     ("layer", "channels", "start", "size"),
     [
-        # Of 20 outputs the one at 0.3 is number 6; of 22, 6; of 10, 3.
+        # Counted from 0, the output at 0.3 is number 6 of 20, number 6 of 22, and number 3 of 10.
         (Conv(4, 5), 4, 6, 5),
         (Conv(4, 5, padding=1), 4, 5, 5),
         (Pool("max", 3, 2), 1, 6, 3),
     ],
 )
-def test_a_window_is_drawn_where_its_output_comes_from(layer, channels, start, size):
+def test_a_window_covers_the_inputs_of_its_output(layer, channels, start, size):
     figure = draw_data_flow(Architecture((1, 24, 24), (layer, Flatten(), Dense(10))))
     name = "pool1" if isinstance(layer, Pool) else "conv1"
     (window,), (number,) = patches(figure, f"{name} window"), patches(figure, f"{name} number")
@@ -228,15 +228,15 @@ def test_a_window_is_drawn_where_its_output_comes_from(layer, channels, start, s
     assert number.get_width() == pytest.approx(target.get_width() / outputs)
 
 
-def test_the_description_in_words_names_every_layer_and_shape():
-    words = in_words(LENET5)
+def test_the_description_names_every_layer_and_shape():
+    text = describe(LENET5)
     for name, shape in LENET5.output_shapes.items():
-        assert f"{name} (" in words
-        assert f"gives ({', '.join(map(str, shape))})" in words
+        assert f"{name} (" in text
+        assert f"gives ({', '.join(map(str, shape))})" in text
 
 
 @every_notation
-def test_svg_tells_title_and_description_to_screen_readers_and_holds_no_date(notation, tmp_path):
+def test_an_svg_has_title_and_description_for_screen_readers_and_no_date(notation, tmp_path):
     out = tmp_path / "net.svg"
     assert diagram.main(["--notation", notation, "--conv-channels", "3,4", "--out", str(out)]) == 0
     root = ET.fromstring(out.read_text())
@@ -244,12 +244,12 @@ def test_svg_tells_title_and_description_to_screen_readers_and_holds_no_date(not
     assert root.get("role") == "img"
     assert [child.tag for child in root][:2] == [f"{svg}title", f"{svg}desc"]
     assert root[0].text == f"The network custom, {notation} notation"
-    assert root[1].text == in_words(lenet(conv_channels=(3, 4)))
+    assert root[1].text == describe(lenet(conv_channels=(3, 4)))
     assert not root.findall(".//{http://purl.org/dc/elements/1.1/}date")
-    assert GROUND in out.read_text()  # opaque: readable on a dark page too
+    assert BACKGROUND in out.read_text()  # an opaque background keeps the picture readable on a dark page
 
 
-def test_markup_in_a_description_stays_text():
+def test_markup_in_a_description_is_escaped():
     svg = picture(draw_compressed(LENET5), ".svg", "a < b & c", "<script> & co")
     root = ET.fromstring(svg)
     assert (root[0].text, root[1].text) == ("a < b & c", "<script> & co")
@@ -257,13 +257,13 @@ def test_markup_in_a_description_stays_text():
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_the_same_network_gives_the_same_bytes_in_every_process(ending, tmp_path):
-    here, there = tmp_path / f"here.{ending}", tmp_path / f"there.{ending}"
-    assert diagram.main(["--out", str(here)]) == 0
-    subprocess.run([sys.executable, "-m", "lenet_multi.diagram", "--out", str(there)], check=True)
-    assert here.read_bytes() == there.read_bytes()
+    first, second = tmp_path / f"first.{ending}", tmp_path / f"second.{ending}"
+    assert diagram.main(["--out", str(first)]) == 0
+    subprocess.run([sys.executable, "-m", "lenet_multi.diagram", "--out", str(second)], check=True)
+    assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_ending_decides_the_form(tmp_path):
+def test_the_ending_of_the_name_decides_the_format(tmp_path):
     assert __main__.main(["diagram", "--out", str(tmp_path / "net.PNG")]) == 0
     assert (tmp_path / "net.PNG").read_bytes().startswith(b"\x89PNG")
 
@@ -278,29 +278,29 @@ def test_drawing_imports_no_framework(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["--out", "net.pdf"], "error: --out 'net.pdf', expected a name that ends in .png or .svg: choose another\n"),
-        (["--out", "net"], "error: --out 'net', expected a name that ends in .png or .svg: choose another\n"),
-        (["--out", "no/net.svg"], "error: --out 'no/net.svg': its folder is not there, expected one that is: make it"),
-        (["--out", "folder.svg"], "error: --out 'folder.svg' is a folder, expected the name of a file: choose another"),
+        (["--out", "net.pdf"], "error: --out 'net.pdf', expected a name that ends in .png or .svg\n"),
+        (["--out", "net"], "error: --out 'net', expected a name that ends in .png or .svg\n"),
+        (["--out", "no/net.svg"], "error: --out 'no/net.svg': its folder does not exist: create it first\n"),
+        (["--out", "folder.svg"], "error: --out 'folder.svg' is a folder: give the name of a file\n"),
         ([], "error: the following arguments are required: --out: see python -m lenet_multi.diagram --help\n"),
         (["--notation", "uml", "--out", "n.svg"], "error: argument --notation: invalid choice: 'uml'"),
         (["--kernel-sizes", "40", "--out", "n.svg"], "error: layer conv1: a 40 x 40 window is larger than its padded"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(arguments, told, tmp_path, monkeypatch, capsys):
+def test_an_invalid_option_is_a_one_line_error_and_leaves_no_file(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.svg").mkdir()
     assert diagram.main(arguments) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(told)
+    assert printed.err.startswith(message)
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
 
 
-def test_a_picture_that_cannot_be_drawn_leaves_the_one_before(tmp_path, monkeypatch):
+def test_an_interrupted_drawing_keeps_the_previous_picture(tmp_path, monkeypatch):
     out = tmp_path / "net.svg"
     assert diagram.main(["--out", str(out)]) == 0
     before = out.read_bytes()
@@ -311,4 +311,28 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_one_before(tmp_path, monkeypa
     monkeypatch.setitem(NOTATIONS, "data-flow", interrupted)
     assert diagram.main(["--out", str(out)]) == 130
     assert out.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_a_file_that_this_package_did_not_write_is_not_overwritten(ending, tmp_path, capsys):
+    out = tmp_path / f"net.{ending}"
+    figure = draw_compressed(LENET5)
+    figure.savefig(out)  # the same drawing, but written by matplotlib without this package's mark
+    before = out.read_bytes()
+    assert diagram.main(["--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --out '{out}' is not a picture of this package: choose another name, or remove the file\n"
+    )
+    assert out.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_a_picture_that_this_package_wrote_is_overwritten(ending, tmp_path):
+    out = tmp_path / f"net.{ending}"
+    assert diagram.main(["--notation", "compressed", "--out", str(out)]) == 0
+    before = out.read_bytes()
+    assert diagram.main(["--out", str(out)]) == 0
+    assert out.read_bytes() != before
     assert list(tmp_path.iterdir()) == [out]

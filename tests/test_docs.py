@@ -1,4 +1,4 @@
-"""The pages in docs/ show what works: every command on them is run here, and their Python when the site is built."""
+"""Every command on the pages in docs/ runs here; their Python runs when the site is built."""
 
 import os
 import re
@@ -11,28 +11,29 @@ from pathlib import Path
 import pytest
 
 from lenet_multi import __main__, parity
-from lenet_multi.data import FILE_NAMES, synthetic, to_idx
+from lenet_multi.data import synthetic
+from lenet_multi.data.idx import FILE_NAMES, to_idx
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "_build"))
-EXECUTED_ELSEWHERE = {"parity.md"}  # its example is run by tests/test_ports.py
+EXECUTED_ELSEWHERE = {"parity.md"}  # tests/test_ports.py runs its example
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """What stands in a page's fenced blocks of this language, also where a list indents them."""
+    """The content of a page's fenced blocks of this language, including those that a list indents."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```$", page.read_text(), flags=re.S | re.M)
 
 
 def commands(page: Path) -> list[str]:
-    """The commands of a page in order, those over several lines as one."""
+    """The commands of a page in order; one that spans several lines is joined."""
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if shlex.split(line, comments=True)]
 
 
 @pytest.fixture(scope="module")
 def small_cache(tmp_path_factory) -> Path:
-    """A user's cache in which the drawn garments are few, so that every command finishes soon."""
+    """A user's cache with a small synthetic data set, so that every command finishes soon."""
     cache = tmp_path_factory.mktemp("cache")
     folder = cache / "lenet_multi" / f"synthetic-v{synthetic.VERSION}"
     folder.mkdir(parents=True)
@@ -43,7 +44,7 @@ def small_cache(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def somewhere(small_cache, tmp_path, monkeypatch) -> Path:
-    """A folder of its own for a page's commands, with the small data."""
+    """An empty working directory for the commands of a page, with the small data set."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(small_cache))
     monkeypatch.delenv("LENET_MULTI_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -51,8 +52,8 @@ def somewhere(small_cache, tmp_path, monkeypatch) -> Path:
 
 
 def run_module(module: str, arguments: list[str]) -> int:
-    """Run a command of the package with few examples and, where it begins to train, few epochs."""
-    if module == "lenet_multi.parity":  # the ladder has tests of its own: here, that it knows the options
+    """Run a command of the package with few examples and, if it starts a run, one epoch."""
+    if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
         parity.parser().parse_args(arguments)
         return 0
     small: list[str] = []
@@ -67,7 +68,7 @@ def run_module(module: str, arguments: list[str]) -> int:
 
 
 def run_shown(line: str, monkeypatch) -> None:
-    """Run a command as a reader would, or check what can be checked of one that takes hours or installs things."""
+    """Run a command as a reader would. Of a script that takes hours or installs packages, only check the syntax."""
     words = shlex.split(line, comments=True)
     while re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         monkeypatch.setenv(*words.pop(0).split("=", 1))
@@ -86,13 +87,13 @@ def run_shown(line: str, monkeypatch) -> None:
                 subprocess.run(["bash", "-n", ROOT / script], check=True)
             else:
                 compile((ROOT / script).read_text(), script, "exec")
-        case ["pip", "install", "-e", what] if found := re.fullmatch(r"\.\[(.+)\]", what):
+        case ["pip", "install", "-e", target] if found := re.fullmatch(r"\.\[(.+)\]", target):
             known = metadata("lenet-multi").get_all("Provides-Extra") or []
             assert set(found[1].split(",")) <= set(known), line
         case [".", ".venv/bin/activate"]:
             pass
         case _:
-            pytest.fail(f"no test runs {line!r}: show a command that can be run, or have it run here")
+            pytest.fail(f"no test runs {line!r}: show a command that can be run, or add a case here")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
@@ -127,4 +128,4 @@ def test_commands_in_lists_and_over_several_lines_are_found(tmp_path):
 
 def test_python_on_the_pages_is_run_when_the_site_is_built():
     shown = {str(page.relative_to(DOCS)) for page in PAGES if blocks(page, "python")}
-    assert shown <= EXECUTED_ELSEWHERE, "write {code-cell} python3, which the build runs, in place of python"
+    assert shown <= EXECUTED_ELSEWHERE, "use {code-cell} python3, which the build runs, instead of python"

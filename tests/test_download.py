@@ -1,4 +1,4 @@
-"""The downloader's real code, against a server on this machine that behaves well or badly."""
+"""The download code, tested against a local server with good and bad behavior."""
 
 import gzip
 import hashlib
@@ -15,11 +15,11 @@ from lenet_multi.data.idx import FILE_NAMES
 
 
 class Mirror:
-    """A local mirror. `behaviour` is what it does with each request; `requests` are the paths asked for."""
+    """A local mirror. `behavior` selects its answer to each request; `requests` lists the requested files."""
 
     def __init__(self, payloads: dict[str, bytes]) -> None:
         mirror = self
-        self.behaviour = "good"
+        self.behavior = "good"
         self.requests: list[str] = []
         self.release = threading.Event()
 
@@ -28,23 +28,23 @@ class Mirror:
                 name = self.path.rpartition("/")[2].removesuffix(".gz")
                 mirror.requests.append(name)
                 body = gzip.compress(payloads[name])
-                if mirror.behaviour == "missing":
+                if mirror.behavior == "missing":
                     self.send_error(404)
                     return
-                if mirror.behaviour == "corrupt":
+                if mirror.behavior == "corrupt":
                     body = gzip.compress(payloads[name][:-1] + b"?")
-                if mirror.behaviour == "not gzip":
+                if mirror.behavior == "not gzip":
                     body = b"<html>busy, come back later</html>"
-                if mirror.behaviour == "unpacked on the way":
+                if mirror.behavior == "decompressed":
                     body = payloads[name]
-                truncated = mirror.behaviour in ("truncated", "stalled")
+                truncated = mirror.behavior in ("truncated", "stalled")
                 self.send_response(200)
-                if mirror.behaviour != "truncated, no length":
+                if mirror.behavior != "truncated, no length":
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body[: len(body) // 2] if truncated or "no length" in mirror.behaviour else body)
+                self.wfile.write(body[: len(body) // 2] if truncated or "no length" in mirror.behavior else body)
                 self.wfile.flush()
-                if mirror.behaviour == "stalled":
+                if mirror.behavior == "stalled":
                     mirror.release.wait(30)
 
             def log_message(self, *_):
@@ -68,7 +68,7 @@ def payloads(tmp_path):
 
 @pytest.fixture
 def mirrors(payloads, monkeypatch, empty_cache):
-    """Two local mirrors of a small data set that goes by Fashion-MNIST's name."""
+    """Two local mirrors of a small data set that replaces Fashion-MNIST."""
     mirrors = [Mirror(payloads), Mirror(payloads)]
     digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in payloads.items()}
     urls = tuple(mirror.url for mirror in mirrors)
@@ -84,7 +84,7 @@ def files_under(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_download_is_kept_whole_and_read_from_disk_the_next_time(mirrors, empty_cache, payloads):
+def test_a_download_is_saved_and_read_from_disk_the_next_time(mirrors, empty_cache, payloads):
     first, again = load_dataset("fashion-mnist"), load_dataset("fashion-mnist")
     assert len(first.train) == len(again.train) == 200
     assert mirrors[0].requests == list(FILE_NAMES.values())
@@ -98,8 +98,8 @@ def test_a_download_goes_into_the_given_folder(mirrors, tmp_path, empty_cache, p
     assert not empty_cache.exists()
 
 
-def test_a_mirror_that_unpacks_on_the_way_will_do(mirrors):
-    mirrors[0].behaviour = "unpacked on the way"
+def test_a_mirror_that_sends_decompressed_files_is_accepted(mirrors):
+    mirrors[0].behavior = "decompressed"
     assert len(load_dataset("fashion-mnist").train) == 200
     assert mirrors[1].requests == []
 
@@ -108,35 +108,35 @@ BAD = {
     "missing": "HTTP 404",
     "corrupt": "content has SHA-256",
     "not gzip": "content has SHA-256",
-    "truncated": "broke off in the middle",
-    "truncated, no length": "damaged or cut short",
+    "truncated": "connection closed before the end",
+    "truncated, no length": "damaged or truncated",
     "stalled": "stalled for 0.3 s",
 }
 
 
-@pytest.mark.parametrize("behaviour", BAD)
-def test_a_bad_mirror_is_left_for_the_next(mirrors, behaviour, empty_cache, payloads):
-    mirrors[0].behaviour = behaviour
+@pytest.mark.parametrize("behavior", BAD)
+def test_after_a_bad_mirror_the_next_one_is_used(mirrors, behavior, empty_cache, payloads):
+    mirrors[0].behavior = behavior
     assert len(load_dataset("fashion-mnist").train) == 200
     assert len(mirrors[0].requests) == 1
     assert mirrors[1].requests == list(FILE_NAMES.values())
     assert files_under(empty_cache) == sorted(payloads)
 
 
-@pytest.mark.parametrize("behaviour", BAD)
-def test_when_no_mirror_delivers_each_ones_reason_is_told_and_nothing_left(mirrors, behaviour, empty_cache):
-    mirrors[0].behaviour, mirrors[1].behaviour = behaviour, "missing"
+@pytest.mark.parametrize("behavior", BAD)
+def test_if_all_mirrors_fail_the_error_gives_each_reason_and_no_file_is_left(mirrors, behavior, empty_cache):
+    mirrors[0].behavior, mirrors[1].behavior = behavior, "missing"
     with pytest.raises(published.DownloadError) as raised:
         load_dataset("fashion-mnist")
     message = str(raised.value)
     assert f"{mirrors[0].url}: " in message
-    assert BAD[behaviour] in message
+    assert BAD[behavior] in message
     assert f"{mirrors[1].url}: HTTP 404" in message
     assert f"into {empty_cache / 'fashion-mnist'}" in message
     assert files_under(empty_cache) == []
 
 
-def test_a_mirror_that_refuses_is_said_to_be_out_of_reach(mirrors, monkeypatch):
+def test_a_mirror_that_refuses_connections_cannot_be_reached(mirrors, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
@@ -147,8 +147,8 @@ def test_a_mirror_that_refuses_is_said_to_be_out_of_reach(mirrors, monkeypatch):
             load_dataset("fashion-mnist")
 
 
-def test_an_interrupted_download_leaves_no_part_and_goes_on_with_what_is_whole(mirrors, monkeypatch, empty_cache):
-    """Ctrl-C in the third file: the first two stay, and the next run asks for the others alone."""
+def test_an_interrupted_download_keeps_complete_files_and_resumes_with_the_others(mirrors, monkeypatch, empty_cache):
+    """After Ctrl-C in the third file, the first two stay, and the next run downloads only the others."""
     check = published._digest_problem
     calls = []
 
@@ -169,27 +169,27 @@ def test_an_interrupted_download_leaves_no_part_and_goes_on_with_what_is_whole(m
 
 
 def test_a_failed_download_leaves_no_folder(mirrors, tmp_path):
-    mirrors[0].behaviour = mirrors[1].behaviour = "missing"
+    mirrors[0].behavior = mirrors[1].behavior = "missing"
     with pytest.raises(published.DownloadError):
         load_dataset("fashion-mnist", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_mirror_has_a_few_seconds_to_answer(mirrors, monkeypatch):
-    given = []
+def test_a_mirror_must_answer_within_a_few_seconds(mirrors, monkeypatch):
+    timeouts = []
 
     class Downloader(pooch.HTTPDownloader):
         def __init__(self, **settings):
-            given.append(settings["timeout"])
+            timeouts.append(settings["timeout"])
             super().__init__(**settings)
 
     monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
     load_dataset("fashion-mnist")
-    assert given == [(published.CONNECT_TIMEOUT, published.STALL_TIMEOUT)] * 4
+    assert timeouts == [(published.CONNECT_TIMEOUT, published.STALL_TIMEOUT)] * 4
     assert published.CONNECT_TIMEOUT <= 5
 
 
-def test_a_folder_that_cannot_be_written_is_named(mirrors, tmp_path):
+def test_the_error_names_a_folder_that_cannot_be_written(mirrors, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(published.DownloadError, match=r"cannot be written"):
         load_dataset("fashion-mnist", tmp_path / "file")

@@ -13,7 +13,7 @@ from conftest import EVERY_LOOP, write_folder
 
 from lenet_multi import train
 from lenet_multi.backends import BACKENDS, load_backend
-from lenet_multi.run import CHECKPOINT, load_checkpoint
+from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 
 EPOCHS = 6
 # As on a user's machine: without what the frameworks of this process have set for themselves.
@@ -83,7 +83,7 @@ def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(backend
     assert resumed.returncode == 0, errors
 
     (expected_run, expected), (run, parameters) = load_checkpoint(whole), load_checkpoint(killed)
-    assert [(leg.backend, leg.loop) for leg in run.legs] == [backend_and_loop] * 2
+    assert [(segment.backend, segment.loop) for segment in run.segments] == [backend_and_loop] * 2
     assert run.points == expected_run.points
     for parameter, value in expected.items():
         np.testing.assert_array_equal(parameters[parameter], value)
@@ -93,14 +93,14 @@ def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(backend
 
 # Patches that make a process kill itself at one moment of its run.
 MOMENTS = {
-    "the first checkpoint is there": "kill_after(lenet_multi.train, 'begin', 1)",
+    "the first checkpoint is there": "kill_after(lenet_multi.runs.trainer, 'create_run_folder', 1)",
     "a batch is being trained": "kill_before(torch.Tensor, 'backward', 100)",
     "a checkpoint is about to take its place": "kill_before(pathlib.Path, 'replace', 3)",
     "a checkpoint has just taken its place": "kill_after(pathlib.Path, 'replace', 3)",
-    "the outputs are being written": "kill_before(lenet_multi.run, 'png', 1)",
+    "the outputs are being written": "kill_before(lenet_multi.runs.outputs, 'png', 1)",
 }
 KILLING = """
-import os, pathlib, signal, sys, torch, lenet_multi.run, lenet_multi.train
+import os, pathlib, signal, sys, torch, lenet_multi.runs.outputs, lenet_multi.runs.trainer, lenet_multi.train
 
 def patched(owner, name, count, before):
     original, calls = getattr(owner, name), []
@@ -163,7 +163,7 @@ def test_a_run_stopped_before_its_first_epoch_goes_on_in_the_framework_it_began_
         arguments = ["--backend", name, "--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
         assert train.main([*arguments, "--out", str(out)]) == 130
     assert train.main(["--resume", "--out", str(out)]) == 0
-    assert [leg.backend for leg in load_checkpoint(out)[0].legs] == [name]
+    assert [segment.backend for segment in load_checkpoint(out)[0].segments] == [name]
 
 
 @pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
@@ -178,8 +178,8 @@ def test_ctrl_c_keeps_the_last_whole_epoch_says_how_to_go_on_and_exits_130(backe
     run, _ = load_checkpoint(out)
     assert 1 <= run.epochs_done < EPOCHS
     assert errors.splitlines() == [
-        f"interrupted: '{out}' keeps the run after epoch {run.epochs_done} of {EPOCHS}; "
-        f"go on with: {sys.executable} -m lenet_multi.train --resume --out {out} --device cpu"
+        f"interrupted: '{out}' holds the run after epoch {run.epochs_done} of {EPOCHS}; "
+        f"continue with: {sys.executable} -m lenet_multi.train --resume --out {out} --device cpu"
     ]
     assert output == ""
     assert sorted(path.name for path in out.iterdir()) == [

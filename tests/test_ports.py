@@ -1,6 +1,6 @@
-"""Somebody else's port: networks not built here are compared, and known mistakes named."""
+"""Tests of `compare_networks`: correct ports agree, and the hint identifies each known mistake."""
 
-# The frameworks come without types, and a report's missing part fails a test as it should.
+# The frameworks have no type hints. A report without a first divergence or hint fails its test with an exception.
 # mypy: disable-error-code="union-attr,operator,name-defined,arg-type"
 
 import re
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lenet_multi.backends import load_backend
-from lenet_multi.port_traces import PortError, trace_network
-from lenet_multi.ports import compare_networks
+from lenet_multi.ports import PortError, compare_networks
+from lenet_multi.ports.tracing import trace_network
 
-load_backend("mxnet")  # sets MXNet up for this NumPy
+load_backend("mxnet")  # makes MXNet work with a current NumPy
 keras = pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
 mxnet = pytest.importorskip("mxnet")
@@ -109,7 +109,7 @@ def weights(original):
     return torch_weights(original)
 
 
-def test_right_ports_agree_in_every_pair_of_frameworks(original, weights):
+def test_correct_ports_agree_in_every_pair_of_frameworks(original, weights):
     networks = [original, keras_port(weights), gluon_port(weights)]
     for reference in networks:
         for port in networks:
@@ -119,7 +119,7 @@ def test_right_ports_agree_in_every_pair_of_frameworks(original, weights):
             assert str(report).endswith("all layers agree")
 
 
-def test_the_report_names_the_layers_of_both_sides(original, weights):
+def test_the_report_names_the_layers_of_both_networks(original, weights):
     report = compare_networks(original, keras_port(weights), X)
     assert [(layer.reference, layer.port) for layer in report.layers] == [
         ("first", "a"),
@@ -138,21 +138,25 @@ def test_the_report_names_the_layers_of_both_sides(original, weights):
         (
             {"unpermuted": True},
             "hidden",
-            r"after the flatten permutation: .*\(C, H, W\) to \(H, W, C\).* 5, 2, 2",
+            r"after the flatten permutation: .*\(C, H, W\) to \(H, W, C\), with \(C, H, W\) = \(5, 2, 2\)",
         ),
-        ({"flip": True}, "first", "agree after a kernel flip"),
-        ({"padding": "too much"}, "first", "but for a border that one of them has not: padding"),
-        ({"activation": None}, "pool", "the inputs differ already: what lies between first and pool"),
+        ({"flip": True}, "first", "the weights agree after flipping the port's kernels"),
+        ({"padding": "too much"}, "first", "except for a border that only one of them has: check the padding"),
+        (
+            {"activation": None},
+            "pool",
+            "the inputs of pool already differ: the operations between first and pool differ",
+        ),
     ],
 )
-def test_a_mistake_in_a_keras_port_is_found_and_named(mistake, layer, hint, original, weights):
+def test_a_mistake_in_a_keras_port_is_identified(mistake, layer, hint, original, weights):
     report = compare_networks(original, keras_port(weights, **mistake), X)
     assert report.first_divergence.reference == layer
     assert re.search(hint, report.hint)
     assert report.hint in str(report)
 
 
-def test_the_flatten_hint_is_true_what_it_advises_mends_the_port(original, weights):
+def test_the_advice_of_the_flatten_hint_corrects_the_port(original, weights):
     port = keras_port(weights, unpermuted=True)
     kernel, bias = port.get_layer("e").get_weights()
     order = np.arange(20).reshape(5, 2, 2).transpose(1, 2, 0).ravel()
@@ -160,7 +164,7 @@ def test_the_flatten_hint_is_true_what_it_advises_mends_the_port(original, weigh
     assert compare_networks(original, port, X).first_divergence is None
 
 
-def test_the_flatten_mistake_is_named_the_other_way_round_too(original, weights):
+def test_the_flatten_mistake_is_identified_with_keras_as_the_reference(original, weights):
     reference = keras_port(weights)
     port = TorchNet()
     with torch.no_grad():
@@ -170,8 +174,8 @@ def test_the_flatten_mistake_is_named_the_other_way_round_too(original, weights)
     assert "(H, W, C) to (C, H, W)" in report.hint
 
 
-def changed(original, name, change):
-    """A copy with one parameter changed."""
+def with_changed_parameter(original, name, change):
+    """A copy of the network with one parameter changed."""
     net = TorchNet()
     with torch.no_grad():
         parameter = net.get_parameter(name)
@@ -183,55 +187,61 @@ def changed(original, name, change):
     ("name", "change", "hint"),
     [
         ("second.weight", lambda w: w.transpose(2, 3), "height and width are swapped"),
-        ("hidden.weight", lambda w: w.T, "inputs and outputs are swapped"),
-        ("second.bias", lambda b: b + 1, "the biases differ"),
+        ("hidden.weight", lambda w: w.T, "its inputs and outputs are swapped"),
+        ("second.bias", lambda b: b + 1, "the weights agree, but the biases differ"),
         ("out.bias", lambda b: b + 1, None),
         ("out.weight", lambda w: w + torch.rand(w.shape), None),
     ],
 )
-def test_a_changed_parameter_is_found_in_its_layer(name, change, hint, original):
-    report = compare_networks(original, changed(original, name, change), X)
+def test_the_first_difference_is_the_layer_of_a_changed_parameter(name, change, hint, original):
+    report = compare_networks(original, with_changed_parameter(original, name, change), X)
     assert report.first_divergence.reference == name.partition(".")[0]
     if hint:
         assert hint in report.hint
 
 
-def test_another_activation_after_the_same_sums_is_named(original):
+def test_a_wrong_activation_is_identified(original):
     port = TorchNet()
     port.last_act = torch.nn.ReLU()
     report = compare_networks(original, port, X)
     assert report.first_divergence.reference == "hidden"
-    assert report.hint == "the weighted sums agree: the activation differs"
+    assert report.hint == "the weighted sums agree, but the activation functions differ"
 
 
 @pytest.mark.parametrize(
     ("port", "hint"),
     [
-        (lambda x: x.transpose(0, 2, 3, 1), "NHWC/NCHW"),
+        (
+            lambda x: x.transpose(0, 2, 3, 1),
+            "after transposing the port's axes (NHWC/NCHW): port.transpose(0, 3, 1, 2)",
+        ),
         (lambda x: 255 * x, "constant factor: the reference is 0.00392157 times the port"),
-        (lambda x: np.pad(x[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "differs at the border only, 1 deep"),
-        (lambda x: x[:, :, 1:-1, 1:-1], "but for a border that one of them has not"),
+        (lambda x: np.pad(x[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "differ only in a border of width 1"),
+        (lambda x: x[:, :, 1:-1, 1:-1], "except for a border that only one of them has"),
         (lambda x: x**2, None),
-        (lambda x: x * np.nan, "the port gives numbers that are not finite"),
+        (lambda x: x * np.nan, "the port's output contains NaN or infinity"),
     ],
 )
-def test_functions_are_compared_and_their_differences_named(port, hint):
+def test_differences_between_functions_are_identified(port, hint):
     report = compare_networks(lambda x: x, port, IMAGES)
     assert report.first_divergence is not None
     assert report.hint is None if hint is None else hint in report.hint
 
 
-def test_square_images_that_lie_the_wrong_way_are_named():
+def test_exchanged_axes_of_square_images_are_identified():
     square = IMAGES[..., :5, :]
-    assert "height/width" in compare_networks(lambda x: x, lambda x: x.transpose(0, 1, 3, 2), square).hint
+    assert (
+        "the port's axes (height/width)"
+        in compare_networks(lambda x: x, lambda x: x.transpose(0, 1, 3, 2), square).hint
+    )
 
 
-def test_functions_can_name_their_layers():
+def test_a_function_can_return_named_layers():
     report = compare_networks(lambda x: {"half": x / 2, "all": x}, lambda x: {"h": x / 2, "a": x + 1}, IMAGES)
     assert report.first_divergence.reference == "all"
 
 
-def test_a_mapping_says_which_layers_to_compare(original, weights):
+def test_a_mapping_selects_the_layers_to_compare(original, weights):
     report = compare_networks(original, keras_port(weights), X, mapping={"out": "f", "hidden": "e"})
     assert [(layer.reference, layer.port) for layer in report.layers] == [("hidden", "e"), ("out", "f")]
     assert report.first_divergence is None
@@ -241,24 +251,26 @@ def test_layers_that_cannot_be_matched_are_listed(original):
     port = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 4))
     with pytest.raises(PortError, match=r"first \(conv\).*1 \(dense\).*give a mapping"):
         compare_networks(original, port, X)
-    with pytest.raises(PortError, match="mapping names 'nothing', expected a layer of the reference: first, "):
+    with pytest.raises(
+        PortError, match="mapping names 'nothing', which is not a layer of the reference: choose from first, "
+    ):
         compare_networks(original, port, X, mapping={"nothing": "1"})
 
 
-def test_what_is_no_network_is_refused():
-    with pytest.raises(PortError, match=r"a list as the reference, expected a torch.nn.Module"):
+def test_an_object_that_is_not_a_network_is_refused():
+    with pytest.raises(PortError, match=r"the reference is a list, expected a torch.nn.Module"):
         compare_networks([], [], X)
 
 
-def test_a_mapping_that_says_nothing_or_a_thing_twice_is_refused(original):
-    with pytest.raises(PortError, match="an empty mapping, expected layer names"):
+def test_a_mapping_that_is_empty_or_repeats_a_layer_is_refused(original):
+    with pytest.raises(PortError, match="mapping is empty: give layer names"):
         compare_networks(original, original, X, mapping={})
-    with pytest.raises(PortError, match="layer 'out' to more than one"):
+    with pytest.raises(PortError, match="mapping names the port's layer 'out' more than once"):
         compare_networks(original, original, X, mapping={"hidden": "out", "out": "out"})
 
 
 class Functional(torch.nn.Module):
-    """Two convolutions and a dense layer, the rest in functions."""
+    """Two convolutions and a dense layer; all other operations are in functions."""
 
     def __init__(self, activation=torch.relu):
         super().__init__()
@@ -275,7 +287,7 @@ class Functional(torch.nn.Module):
 
 
 class SubclassedKeras(keras.Model):
-    """The same, the pooling a layer that is used twice."""
+    """The same network in Keras, with a pooling layer that is called twice."""
 
     def __init__(self):
         super().__init__()
@@ -292,7 +304,7 @@ class SubclassedKeras(keras.Model):
 
 
 class FunctionalGluon(mxnet.gluon.nn.HybridBlock):
-    """The same in Gluon; the dense layer flattens."""
+    """The same network in Gluon, whose dense layer flattens its input."""
 
     def __init__(self):
         super().__init__()
@@ -307,7 +319,7 @@ class FunctionalGluon(mxnet.gluon.nn.HybridBlock):
 
 
 def functional_keras(kind):
-    """The same, with operations between the layers, with nested models, or with layers alone."""
+    """The same network in Keras: with operations, nested models, subclassed, or from layers with an activation."""
     layers, ops = keras.layers, keras.ops
     first, second, out = layers.Conv2D(4, 3), layers.Conv2D(6, 3, padding="same"), layers.Dense(5)
     inputs = keras.Input((12, 12, 1))
@@ -328,8 +340,8 @@ def functional_keras(kind):
     return keras.Sequential([inputs, first, pools[0], second, pools[1], layers.Flatten(), out])
 
 
-def moved(original, port, unpermuted=False):
-    """A Keras or Gluon port of `Functional`, with its weights."""
+def with_weights_of(original, port, unpermuted=False):
+    """The Keras or Gluon port of `Functional`, with the original's weights."""
     modules = [original.first, original.second, original.out]
     values = [[array.detach().numpy() for array in (module.weight, module.bias)] for module in modules]
     if isinstance(port, FunctionalGluon):
@@ -352,21 +364,24 @@ def functional():
 
 
 @pytest.mark.parametrize("port", ["operations", "nested", "subclassed", "relu", "gluon"])
-def test_what_is_done_in_functions_is_passed_over(port, functional):
-    port = moved(functional, FunctionalGluon() if port == "gluon" else functional_keras(port))
+def test_operations_in_functions_are_skipped(port, functional):
+    port = with_weights_of(functional, FunctionalGluon() if port == "gluon" else functional_keras(port))
     for report in (compare_networks(functional, port, X), compare_networks(port, functional, X)):
         assert report.first_divergence is None, str(report)
         assert len(report.layers) == 3
-    # Here both show their layers: the poolings are compared too, one that is used twice by two names.
+    # Both networks have pooling layers, so these are compared. The layer that is called twice has two names.
     if isinstance(port, SubclassedKeras):
-        names = [layer.port for layer in compare_networks(moved(functional, functional_keras("relu")), port, X).layers]
+        names = [
+            layer.port
+            for layer in compare_networks(with_weights_of(functional, functional_keras("relu")), port, X).layers
+        ]
         assert names[1::2] == ["pool", "pool:2"]
 
 
-def test_another_activation_in_a_function_shows_in_the_next_layer(functional):
-    report = compare_networks(functional, moved(functional, functional_keras("tanh")), X)
+def test_a_wrong_activation_in_a_function_shows_in_the_next_layer(functional):
+    report = compare_networks(functional, with_weights_of(functional, functional_keras("tanh")), X)
     assert report.first_divergence.reference == "second"
-    assert report.hint.startswith("the inputs differ already: what lies between first and second (activation, ")
+    assert report.hint.startswith("the inputs of second already differ: the operations between first and second differ")
 
 
 def test_a_function_after_the_last_layer_shows_in_the_output(functional):
@@ -376,18 +391,18 @@ def test_a_function_after_the_last_layer_shows_in_the_output(functional):
 
     report = compare_networks(functional, Doubled(), X)
     assert report.first_divergence.reference == report.first_divergence.port == "output"
-    assert report.hint.startswith("what follows out ")
+    assert report.hint.startswith("the operations after out differ ")
 
 
-def test_a_softmax_at_one_end_is_named(functional):
-    port = moved(functional, functional_keras("relu"))
+def test_a_softmax_at_the_end_of_one_network_is_identified(functional):
+    port = with_weights_of(functional, functional_keras("relu"))
     port.layers[-1].activation = keras.activations.softmax
-    assert "one ends in a softmax, the port," in compare_networks(functional, port, X).hint
-    assert "one ends in a softmax, the reference," in compare_networks(port, functional, X).hint
+    assert compare_networks(functional, port, X).hint == "only the port ends in a softmax"
+    assert compare_networks(port, functional, X).hint == "only the reference ends in a softmax"
 
 
 @pytest.mark.parametrize("function", ["activation", "pooling"])
-def test_a_pooling_before_the_activation_is_no_difference_where_they_commute(function):
+def test_a_pooling_may_move_across_an_activation_that_commutes_with_it(function):
     torch.manual_seed(0)
     conv, pool, out = torch.nn.Conv2d(1, 2, 3), torch.nn.MaxPool2d(2), torch.nn.Linear(50, 3)
     port = torch.nn.Sequential(conv, torch.nn.ReLU(), pool, torch.nn.Flatten(), out)
@@ -410,7 +425,7 @@ def test_a_pooling_before_the_activation_is_no_difference_where_they_commute(fun
 
 
 @pytest.mark.parametrize("only_children", [False, True])
-def test_inner_gluon_blocks_that_are_compiled_are_looked_into(only_children):
+def test_layers_inside_compiled_gluon_blocks_are_compared(only_children):
     def build():
         mxnet.random.seed(0)
         net, inner = mxnet.gluon.nn.HybridSequential(), mxnet.gluon.nn.HybridSequential()
@@ -428,7 +443,7 @@ def test_inner_gluon_blocks_that_are_compiled_are_looked_into(only_children):
 
 
 class Inplace(torch.nn.Module):
-    """What changes its inputs, and uses one module twice."""
+    """Changes its inputs in place if `inplace`, and calls one module twice."""
 
     def __init__(self, inplace):
         super().__init__()
@@ -448,17 +463,17 @@ class Inplace(torch.nn.Module):
         return self.act(self.second(x))
 
 
-def test_what_is_changed_in_place_is_seen_as_it_was():
-    given = X.copy()
-    report = compare_networks(Inplace(False), Inplace(True), given)
+def test_arrays_are_recorded_before_they_change_in_place():
+    inputs = X.copy()
+    report = compare_networks(Inplace(False), Inplace(True), inputs)
     assert report.first_divergence is None, str(report)
-    np.testing.assert_array_equal(given, X)
+    np.testing.assert_array_equal(inputs, X)
     trace = trace_network(Inplace(True), X)
     np.testing.assert_array_equal(trace.layers[0].output, trace.layers[1].input)
     assert trace.layers[0].output.min() < 0
 
 
-def test_a_function_that_changes_its_inputs_changes_a_copy():
+def test_a_function_receives_a_copy_of_the_inputs():
     def change(x):
         x += 1
         return x
@@ -466,7 +481,7 @@ def test_a_function_that_changes_its_inputs_changes_a_copy():
     assert compare_networks(change, lambda x: x + 1, X).first_divergence is None
 
 
-def test_a_module_used_twice_can_be_mapped():
+def test_a_module_that_is_called_twice_can_be_mapped():
     assert [layer.name for layer in trace_network(Inplace(True), X).layers] == ["first", "act", "second", "act:2"]
     report = compare_networks(Inplace(False), Inplace(True), X, mapping={"act": "first", "act:2": "act:2"})
     assert [layer.reference for layer in report.layers] == ["act", "act:2"]
@@ -474,7 +489,7 @@ def test_a_module_used_twice_can_be_mapped():
 
 
 def norms(kind, epsilon=1e-5):
-    """A norm in each framework, with the same parameters."""
+    """A norm in each framework, all with the same parameters."""
     rng = np.random.default_rng(0)
     gamma, beta, mean, variance = (rng.random(3, np.float32) / 10 + 0.01 for _ in range(4))
     values = [gamma, beta, mean, variance] if kind == "batch" else [gamma, beta]
@@ -506,22 +521,23 @@ def test_norms_are_compared_across_frameworks(kind, inputs):
 
 
 @pytest.mark.parametrize(("kind", "inputs"), [("batch", IMAGES), ("layer", ROWS)])
-def test_another_epsilon_in_a_norm_is_named(kind, inputs):
+def test_a_wrong_epsilon_of_a_norm_is_identified(kind, inputs):
     module, port, _ = norms(kind, epsilon=1e-3)
-    assert compare_networks(module, port, inputs).hint == "agrees with the reference's epsilon, 1e-05 (port: 0.001)"
+    hint = compare_networks(module, port, inputs).hint
+    assert hint == "the outputs agree after setting the port's epsilon, 0.001, to the reference's, 1e-05"
 
 
-def test_the_parameters_of_a_norm_that_differ_are_named():
+def test_wrong_parameters_of_a_norm_are_identified():
     module, port, block = norms("batch")
     port.moving_variance.assign(port.moving_variance + 1)
     port.beta.assign(port.beta + 1)
-    assert compare_networks(module, port, IMAGES).hint == "not the same in both: beta, running variance"
+    assert compare_networks(module, port, IMAGES).hint == "the norms have different parameters: beta, running variance"
     block.gamma.set_data(block.gamma.data() + 1)
-    assert compare_networks(module, block, IMAGES).hint == "not the same in both: gamma"
+    assert compare_networks(module, block, IMAGES).hint == "the norms have different parameters: gamma"
 
 
 def depthwise(wrong=False):
-    """A depthwise convolution of two kernels per channel, in PyTorch and Keras."""
+    """A depthwise convolution with two kernels per channel, in PyTorch and Keras."""
     torch.manual_seed(0)
     module = torch.nn.Conv2d(3, 6, 3, groups=3)
     weight = module.weight.detach().numpy()[:, 0].transpose(1, 2, 0)
@@ -554,7 +570,7 @@ def one_dimensional():
 @pytest.mark.parametrize(
     ("build", "inputs"), [(depthwise, IMAGES), (transposed, IMAGES), (one_dimensional, IMAGES[:, :, 0])]
 )
-def test_other_convolutions_are_compared_too(build, inputs):
+def test_depthwise_transposed_and_1d_convolutions_are_compared(build, inputs):
     networks = build()
     report = compare_networks(networks[0], networks[1], inputs)
     assert report.first_divergence is None, str(report)
@@ -562,13 +578,13 @@ def test_other_convolutions_are_compared_too(build, inputs):
     np.testing.assert_array_equal(*weights)
 
 
-def test_depthwise_kernels_in_the_wrong_order_are_named():
+def test_depthwise_kernels_in_the_wrong_order_are_identified():
     module, layer = depthwise(wrong=True)
     assert "reordering the port's depthwise kernels" in compare_networks(module, layer, IMAGES).hint
     assert "reordering the port's depthwise kernels" in compare_networks(layer, module, IMAGES).hint
 
 
-def test_embeddings_are_given_the_numbers_of_words():
+def test_embeddings_receive_integers():
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 2))
     port = keras.Sequential([keras.layers.Embedding(5, 3), keras.layers.Dense(2)])
@@ -581,22 +597,22 @@ def test_embeddings_are_given_the_numbers_of_words():
     assert [layer.reference_shape for layer in report.layers] == [(2, 3, 3), (2, 3, 2)]
 
 
-def test_the_flatten_mistake_is_named_where_gluon_flattens_and_where_a_function_does(functional):
-    reference = moved(functional, functional_keras("relu"))
-    port = moved(functional, FunctionalGluon())
+def test_the_flatten_mistake_is_identified_after_a_flatten_in_gluon_or_a_function(functional):
+    reference = with_weights_of(functional, functional_keras("relu"))
+    port = with_weights_of(functional, FunctionalGluon())
     port.out.weight.set_data(mxnet.np.array(reference.layers[-1].get_weights()[0].T.copy()))
-    assert "(H, W, C) to (C, H, W), with C, H, W = 6, 2, 2" in compare_networks(reference, port, X).hint
-    wrong = moved(functional, functional_keras("operations"), unpermuted=True)
+    assert "(H, W, C) to (C, H, W), with (C, H, W) = (6, 2, 2)" in compare_networks(reference, port, X).hint
+    wrong = with_weights_of(functional, functional_keras("operations"), unpermuted=True)
     report = compare_networks(functional, wrong, X)
-    assert "(C, H, W) to (H, W, C), with C, H, W = 6, 2, 2" in report.hint
+    assert "(C, H, W) to (H, W, C), with (C, H, W) = (6, 2, 2)" in report.hint
 
 
-def test_the_flatten_mistake_is_named_with_a_mapping_of_the_dense_layer_alone(original, weights):
+def test_the_flatten_mistake_is_identified_if_only_the_dense_layer_is_mapped(original, weights):
     report = compare_networks(original, keras_port(weights, unpermuted=True), X, mapping={"hidden": "e"})
     assert "after the flatten permutation" in report.hint
 
 
-def test_agreement_is_judged_by_the_size_of_the_outputs():
+def test_the_tolerance_is_relative_to_the_outputs():
     assert compare_networks(lambda x: 1e-9 * x, lambda x: 1e-9 * x**2, X).first_divergence is not None
     assert compare_networks(lambda x: 1e-9 * x, lambda x: 1e-9 * (x + 1e-7), X).first_divergence is None
     assert compare_networks(lambda x: 1e9 * x, lambda x: 1e9 * x + 1, X).first_divergence is None
@@ -604,10 +620,10 @@ def test_agreement_is_judged_by_the_size_of_the_outputs():
     assert compare_networks(lambda x: 0 * x, lambda x: 1e-9 * x, X).first_divergence is not None
     for port in (lambda x: x, lambda x: x + np.inf):
         report = compare_networks(lambda x: x + np.inf, port, X)
-        assert report.hint == "the reference gives numbers that are not finite"
+        assert report.hint == "the reference's output contains NaN or infinity"
 
 
-def test_tiny_weights_that_differ_are_seen_in_hints():
+def test_hints_compare_tiny_weights_relatively():
     torch.manual_seed(0)
     module, port = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
     with torch.no_grad():
@@ -615,7 +631,7 @@ def test_tiny_weights_that_differ_are_seen_in_hints():
             parameter *= 1e-7
         port.bias.copy_(module.bias)
         port.weight.copy_(module.weight.flip(2, 3))
-    assert "a kernel flip" in compare_networks(module, port, X).hint
+    assert "the weights agree after flipping the port's kernels" in compare_networks(module, port, X).hint
 
 
 def linear_on_sequences():
@@ -661,14 +677,14 @@ def classic_gluon():
         (classic_gluon, 2),
     ],
 )
-def test_networks_of_many_sorts_can_be_compared(build, num_rows):
+def test_many_kinds_of_networks_can_be_compared(build, num_rows):
     net = build()
     report = compare_networks(net, net, IMAGES[0, :, :, :3].reshape(-1, 3)[:10].reshape(2, 5, 3))
     assert report.first_divergence is None
     assert len(report.layers) == num_rows
 
 
-def test_a_dense_layer_on_sequences_has_its_hints():
+def test_a_dense_layer_on_sequences_gets_hints():
     net, port = linear_on_sequences(), linear_on_sequences()
     with torch.no_grad():
         port[0].weight.copy_(net[0].weight.T)
@@ -685,14 +701,14 @@ def test_a_dense_layer_on_sequences_has_its_hints():
         lambda x: (x * 2,),
     ],
 )
-def test_a_function_may_give_any_frameworks_array(function):
+def test_a_function_may_return_an_array_of_any_framework(function):
     assert compare_networks(lambda x: 2 * x, function, X).first_divergence is None
 
 
-def uninitialised(initialize):
+def uninitialized(initialize):
     net = mxnet.gluon.nn.HybridSequential()
     net.add(mxnet.gluon.nn.Dense(3))
-    if initialize:  # which without the number of inputs is put off
+    if initialize:  # deferred, because the number of inputs is unknown
         net.initialize()
     return net
 
@@ -700,25 +716,25 @@ def uninitialised(initialize):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: uninitialised(False), "'dense.*_weight' has not been initialized"),
-        (lambda: uninitialised(True), "'dense.*_weight' has not been initialized yet"),
+        (lambda: uninitialized(False), "'dense.*_weight' has not been initialized"),
+        (lambda: uninitialized(True), "'dense.*_weight' has not been initialized yet"),
         (Functional, "expected input.* to have 1 channels"),
         (lambda: functional_keras("relu"), r"expected axis -1 of input shape to have value 1\b"),
         (lambda: lambda x: x.nothing, "has no attribute 'nothing'"),
-        (lambda: lambda x: "words", "gave no array, expected one"),
-        (lambda: lambda x: {}, "gave no array, expected one"),
-        (lambda: Functional, "gave no array, expected one"),
+        (lambda: lambda x: "words", "returned no array: wrap it"),
+        (lambda: lambda x: {}, "returned no array: wrap it"),
+        (lambda: Functional, "returned no array: wrap it"),
     ],
 )
-def test_a_network_that_fails_is_named_and_the_reason_given(build, message):
-    for networks, whose in (((build(), abs), "reference"), ((abs, build()), "port")):
+def test_an_error_names_the_network_that_failed_and_the_reason(build, message):
+    for networks, role in (((build(), abs), "reference"), ((abs, build()), "port")):
         with pytest.raises(PortError, match=message) as caught:
             compare_networks(networks[0], networks[1], IMAGES)
-        assert f"the {whose}" in str(caught.value)
+        assert f"the {role}" in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
-def test_of_a_network_that_does_all_in_functions_the_output_is_compared(functional):
+def test_a_network_without_layers_is_compared_by_its_output(functional):
     class WithoutLayers(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -741,18 +757,18 @@ def test_of_a_network_that_does_all_in_functions_the_output_is_compared(function
         assert [(layer.reference, layer.port) for layer in report.layers] == [("output", "output")]
 
 
-def test_a_difference_near_the_tolerance_is_said_to_be_small():
+def test_the_hint_says_that_a_difference_is_near_the_tolerance():
     report = compare_networks(lambda x: x, lambda x: x + 3e-5 * (x > 0.5), X)
     assert report.first_divergence is not None
-    assert report.hint.startswith("differs by less than ten tolerances")
+    assert report.hint.startswith("the difference is less than ten times the tolerance")
 
 
 def test_a_dict_and_an_array_cannot_be_compared():
-    with pytest.raises(PortError, match="an array from one function, a dict from the other"):
+    with pytest.raises(PortError, match="one function returns an array, the other a dict"):
         compare_networks(lambda x: x, lambda x: {"all": x}, X)
 
 
-def test_a_few_numbers_or_one_alone_are_no_constant_factor():
+def test_the_factor_hint_needs_many_different_numbers():
     assert compare_networks(lambda x: x[:1, 0, 0, :1], lambda x: x[:1, 0, 0, 1:2], X).hint is None
     assert compare_networks(lambda x: x[0, :, 0, :4], lambda x: 2 * x[0, :, 0, :4], X).hint is None
     assert compare_networks(lambda x: np.ones_like(x), lambda x: 3 * np.ones_like(x), X).hint is None
@@ -766,11 +782,11 @@ def test_global_poolings_agree_whether_or_not_they_keep_the_axes():
     report = compare_networks(module, port, IMAGES)
     assert report.first_divergence is None, str(report)
     assert len(report.layers) == 2
-    # At the end of a network it is a difference.
+    # At the end of a network, it is a difference.
     assert "trailing axes of length 1" in compare_networks(module[0], port.layers[0], IMAGES).hint
 
 
-def test_a_keras_network_with_channels_first_is_given_them_so():
+def test_a_channels_first_keras_network_receives_channels_first_images():
     inputs = keras.Input((3, 6, 5))
     pool = keras.layers.GlobalMaxPooling2D(data_format="channels_first", keepdims=True)
     port = keras.Model(inputs, keras.layers.Flatten()(pool(inputs)))
@@ -778,21 +794,26 @@ def test_a_keras_network_with_channels_first_is_given_them_so():
     assert report.first_divergence is None, str(report)
 
 
-def test_same_padding_with_a_stride_is_named():
+def test_same_padding_with_a_stride_is_identified():
     torch.manual_seed(0)
     module = torch.nn.Conv2d(1, 3, 3, stride=2, padding=1)
     layer = keras.layers.Conv2D(3, 3, strides=2, padding="same")
     layer.build((None, 12, 12, 1))
     layer.set_weights([module.weight.detach().numpy().transpose(2, 3, 1, 0), module.bias.detach().numpy()])
-    assert "the reference pads 1 above and 1 to the left, the port 0 and 0" in compare_networks(module, layer, X).hint
+    assert (
+        "the reference pads 1 above and 1 to the left, the port pads 0 and 0" in compare_networks(module, layer, X).hint
+    )
 
 
-def test_a_pooling_that_rounds_the_other_way_is_named():
+def test_a_wrong_rounding_of_the_pooling_size_is_identified():
     modules = [torch.nn.MaxPool2d(2, ceil_mode=ceil_mode) for ceil_mode in (True, False)]
-    assert "rounded up in one, down in the other" in compare_networks(modules[0], modules[1], IMAGES).hint
+    assert (
+        "one pooling rounds its output size up, the other rounds it down (ceil_mode)"
+        in compare_networks(modules[0], modules[1], IMAGES).hint
+    )
 
 
-def test_a_padding_of_its_own_is_no_difference_in_the_input():
+def test_a_separate_padding_layer_is_not_a_difference_in_the_input():
     torch.manual_seed(0)
     module = torch.nn.Conv2d(3, 2, 3, padding=1)
     layer = keras.layers.Conv2D(2, 3)
@@ -805,7 +826,7 @@ def test_a_padding_of_its_own_is_no_difference_in_the_input():
     assert report.hint is None
 
 
-def test_a_comparison_leaves_the_networks_as_they_were(weights):
+def test_a_comparison_does_not_change_the_networks(weights):
     net, gluon, layers = TorchNet(), gluon_port(weights), keras_port(weights)
     net.train()
     net.first.eval()
@@ -813,7 +834,7 @@ def test_a_comparison_leaves_the_networks_as_they_were(weights):
     net(torch.from_numpy(X)).sum().backward()
     gluon[2].hybridize(active=False)
     gluon[0].hybridize(inline_limit=7)
-    given = X.copy()
+    inputs = X.copy()
     was = {
         "training": [module.training for module in net.modules()],
         "requires_grad": [parameter.requires_grad for parameter in net.parameters()],
@@ -823,11 +844,11 @@ def test_a_comparison_leaves_the_networks_as_they_were(weights):
         "call": keras.layers.Layer.__call__,
     }
     for port in (gluon, layers):
-        compare_networks(net, port, given)
+        compare_networks(net, port, inputs)
     for network in (net, gluon, layers):
         with pytest.raises(PortError):
             compare_networks(network, gluon, X[:, :, :3, :3])
-    np.testing.assert_array_equal(given, X)
+    np.testing.assert_array_equal(inputs, X)
     assert [module.training for module in net.modules()] == was["training"]
     assert not [module for module in net.modules() if module._forward_hooks or module._forward_pre_hooks]
     assert [parameter.requires_grad for parameter in net.parameters()] == was["requires_grad"]
@@ -840,7 +861,7 @@ def test_a_comparison_leaves_the_networks_as_they_were(weights):
 
 
 class Branched(torch.nn.Module):
-    """Two convolutions side by side, the first one pooled; or, `late`, called after the second."""
+    """Two parallel convolutions, the first with a pooling; if `late`, the second convolution is called first."""
 
     def __init__(self, pool=torch.nn.AvgPool2d, late=False):
         super().__init__()
@@ -856,13 +877,13 @@ class Branched(torch.nn.Module):
         return self.o((u + (self.b(x) if v is None else v)).flatten(1))
 
 
-def test_a_layer_that_differs_in_a_branch_is_named_though_the_other_branch_agrees():
+def test_a_difference_in_one_branch_is_identified():
     report = compare_networks(Branched(), Branched(torch.nn.MaxPool2d), X)
     assert report.first_divergence.reference == "pool"
     assert report.hint is None
 
 
-def test_a_layer_that_differs_is_named_where_it_is_an_output():
+def test_a_layer_without_weights_that_differs_is_identified_if_it_is_an_output():
     class WithPooled(torch.nn.Module):
         def __init__(self, pool):
             super().__init__()
@@ -876,24 +897,26 @@ def test_a_layer_that_differs_is_named_where_it_is_an_output():
     assert report.first_divergence.reference == "pool"
 
 
-def test_branches_that_run_in_another_order_are_matched_by_their_numbers():
+def test_branches_that_run_in_a_different_order_are_matched_by_their_outputs():
     report = compare_networks(Branched(), Branched(late=True), X)
     assert [(layer.reference, layer.port) for layer in report.layers] == [("a", "a"), ("b", "b"), ("o", "o")]
     assert report.first_divergence is None
 
 
-def test_layers_in_each_others_place_are_named():
+def test_swapped_layers_are_identified():
     wrong = Branched(late=True)
     with torch.no_grad():
         wrong.o.bias += 1
     report = compare_networks(Branched(), wrong, X)
     assert (report.first_divergence.reference, report.first_divergence.port) == ("a", "b")
-    assert report.hint.startswith("agrees with the port's a: the layers are matched wrongly (give a mapping)")
+    assert report.hint.startswith(
+        "the output agrees with the port's a: the layers are matched wrongly (give a mapping)"
+    )
 
 
 @pytest.mark.parametrize("permuted", [True, False])
-def test_branches_are_told_apart_by_the_shapes_of_their_weights(permuted):
-    """Keras runs the branches of a model in an order of its own."""
+def test_branches_are_matched_by_the_shapes_of_their_weights(permuted):
+    """Keras may run the branches of a model in a different order than PyTorch."""
 
     class TwoHeads(torch.nn.Module):
         def __init__(self):
@@ -919,40 +942,40 @@ def test_branches_are_told_apart_by_the_shapes_of_their_weights(permuted):
     assert permuted or "flatten permutation" in report.hint
 
 
-def test_layers_matched_wrongly_show_in_outputs_that_agree():
-    told = "the outputs agree all the same, so the layers may be matched wrongly"
-    # A relu and a norm that only scales come to the same in either order.
+def test_the_hint_suggests_a_mapping_if_the_outputs_agree():
+    text = "the networks' outputs agree, so the layers may be matched wrongly"
+    # A relu and a norm with a positive scale and no shift commute.
     norm, relu = torch.nn.BatchNorm2d(3), torch.nn.ReLU()
     report = compare_networks(torch.nn.Sequential(norm, relu), torch.nn.Sequential(relu, norm), IMAGES - 0.5)
-    assert report.hint == f"{told}: give a mapping"
+    assert report.hint == f"{text}: give a mapping"
     mapped = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "b", "o": "o"})
-    assert mapped.hint == f"{told}: give another mapping"
+    assert mapped.hint == f"{text}: give another mapping"
     right = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "a", "b": "b", "o": "o"})
     assert right.first_divergence is None
 
 
-def test_dicts_of_the_same_names_are_matched_by_name():
+def test_dicts_with_the_same_names_are_matched_by_name():
     report = compare_networks(lambda x: {"half": x / 2, "all": x}, lambda x: {"all": x, "half": x / 2}, IMAGES)
     assert [(layer.reference, layer.port) for layer in report.layers] == [("half", "half"), ("all", "all")]
     assert report.first_divergence is None
 
 
-def test_all_arrays_of_a_name_are_compared():
+def test_all_arrays_with_one_name_are_compared():
     report = compare_networks(lambda x: {"both": (x, 2 * x)}, lambda x: {"both": (x, 3 * x)}, IMAGES)
     assert report.first_divergence.reference == "both:2"
 
 
-def test_outputs_that_only_one_network_gives_are_said_to_be_left_out(original):
+def test_the_report_counts_surplus_outputs_of_one_network(original):
     def more(x):
         return x, x * 2, x * 3
 
-    for networks, told in (
+    for networks, text in (
         ((more, lambda x: (x,)), "2 outputs of the reference"),
         ((abs, more), "2 outputs of the port"),
     ):
         report = compare_networks(networks[0], networks[1], X)
-        assert report.not_compared == told
-        assert str(report).splitlines()[-2:] == [f"not compared: {told}", "all layers agree"]
+        assert report.not_compared == text
+        assert str(report).splitlines()[-2:] == [f"not compared: {text}", "all layers agree"]
     assert compare_networks(more, more, X).not_compared is None
     assert compare_networks(original, original, X).not_compared is None
 
@@ -960,30 +983,30 @@ def test_outputs_that_only_one_network_gives_are_said_to_be_left_out(original):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (X[:0], r"an X of shape \(0, 1, 12, 12\), expected one example or more: give"),
-        (np.float32(1), r"an X of shape \(\), expected one example or more: give"),
-        ([[1.0, 2.0], [3.0]], "an X that is a list .*, expected numbers in one array: give"),
-        ("words", "an X that is a str .*, expected numbers in one array: give"),
-        (None, "an X that is a NoneType .*, expected numbers in one array: give"),
-        (X + 1j, r"an X that is a ndarray .*complex.*, expected numbers in one array: give"),
-        (torch.ones(1) * 1j, r"an X that is a Tensor .*complex.*, expected numbers in one array: give"),
+        (X[:0], r"X has shape \(0, 1, 12, 12\), expected at least one example: give"),
+        (np.float32(1), r"X has shape \(\), expected at least one example: give"),
+        ([[1.0, 2.0], [3.0]], r"X, a list, is not an array of numbers \(.*\): give"),
+        ("words", r"X, a str, is not an array of numbers \(.*\): give"),
+        (None, r"X, a NoneType, is not an array of numbers \(.*\): give"),
+        (X + 1j, r"X, a ndarray, is not an array of numbers .*complex.*: give"),
+        (torch.ones(1) * 1j, r"X, a Tensor, is not an array of numbers .*complex.*: give"),
     ],
 )
-def test_inputs_that_are_no_array_of_numbers_are_refused(inputs, message):
+def test_invalid_inputs_are_refused(inputs, message):
     with pytest.raises(PortError, match=message):
         compare_networks(abs, abs, inputs)
 
 
-def test_inputs_may_be_any_frameworks_array(original):
-    inputs = [torch.from_numpy(X).requires_grad_(), torch.from_numpy(X).bfloat16(), mxnet.np.array(X)]
-    for given in [*inputs, keras.ops.convert_to_tensor(X), keras.ops.cast(X, "bfloat16")]:
-        assert compare_networks(original, original, given).first_divergence is None
+def test_inputs_may_be_an_array_of_any_framework(original):
+    arrays = [torch.from_numpy(X).requires_grad_(), torch.from_numpy(X).bfloat16(), mxnet.np.array(X)]
+    for inputs in [*arrays, keras.ops.convert_to_tensor(X), keras.ops.cast(X, "bfloat16")]:
+        assert compare_networks(original, original, inputs).first_divergence is None
     words = torch.nn.Embedding(5, 3)
     assert compare_networks(words, words, torch.arange(5)).first_divergence is None
 
 
 def test_networks_may_have_several_inputs():
-    """An image, and words that a second branch takes."""
+    """Images, and integers for the embedding in a second branch."""
 
     class Both(torch.nn.Module):
         def __init__(self):
@@ -1012,40 +1035,40 @@ def test_networks_may_have_several_inputs():
     port.get_layer("out").set_weights([weight.T, bias])
     for parameter, value in zip(gluon.collect_params().values(), (embedding, weight, bias), strict=True):
         parameter.set_data(mxnet.np.array(value))
-    given = IMAGES, np.array([5, 2])
+    images_and_words = IMAGES, np.array([5, 2])
     for other in (port, gluon, lambda images, words: net(torch.tensor(images), torch.tensor(words))):
-        report = compare_networks(net, other, given)
+        report = compare_networks(net, other, images_and_words)
         assert report.first_divergence is None
         assert report.layers[-1].reference_shape == (2, 3)
     with pytest.raises(
         PortError, match=r"failed on X of shape \(2, 3, 6, 5\), type float32 and shape \(2,\), type int64"
     ):
-        compare_networks(torch.nn.ReLU(), net, given)
+        compare_networks(torch.nn.ReLU(), net, images_and_words)
 
 
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ([("out", "out")], "a list as the mapping, expected a dict of .*: leave it out"),
-        ({"out": ["out"]}, r"mapping has \['out'\] of type list, expected layer names: give each as a string"),
-        ({0: "out"}, "mapping has 0 of type int, expected layer names: give each as a string"),
+        ([("out", "out")], "mapping is a list, expected a dict from .*: leave it out"),
+        ({"out": ["out"]}, r"mapping contains \['out'\] of type list, expected layer names as strings"),
+        ({0: "out"}, "mapping contains 0 of type int, expected layer names as strings"),
     ],
 )
-def test_what_is_no_mapping_of_names_is_refused(mapping, message, original):
+def test_an_invalid_mapping_is_refused(mapping, message, original):
     with pytest.raises(PortError, match=message):
         compare_networks(original, original, X, mapping=mapping)
 
 
 @pytest.mark.parametrize("tolerance", [float("nan"), 0, -1e-5, float("inf"), "1e-5"])
-def test_a_tolerance_that_is_no_positive_number_is_refused(tolerance):
-    with pytest.raises(PortError, match=r"tolerance .*, expected a number above 0: leave it out"):
+def test_an_invalid_tolerance_is_refused(tolerance):
+    with pytest.raises(PortError, match=r"tolerance .* is not a positive, finite number: leave it out"):
         compare_networks(abs, abs, X, tolerance=tolerance)
 
 
-def test_convolutions_with_other_weights_are_no_matter_of_padding():
+def test_there_is_no_padding_hint_for_different_weights():
     torch.manual_seed(0)
     module, port = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
-    with torch.no_grad():  # the same sums where neighbours are equal: everywhere but in the first columns
+    with torch.no_grad():  # the same outputs if neighbors are equal, as they are except in the first columns
         port.weight.copy_(module.weight + torch.tensor([[0.0, 0, 0], [1, -1, 0], [0, 0, 0]]))
         port.bias.copy_(module.bias)
     images = np.where(np.arange(12) < 2, X, X[..., 2:3])
@@ -1056,21 +1079,21 @@ def test_convolutions_with_other_weights_are_no_matter_of_padding():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_networks_that_compute_in_different_types_are_named(dtype, original):
-    told = f"the networks compute in different types, the reference in float32, the port in {dtype}"
+def test_different_types_are_identified(dtype, original):
+    text = f"the networks compute in different types, float32 (reference) and {dtype} (port): compare them"
     port = TorchNet().to(getattr(torch, dtype))
-    assert compare_networks(original, port, X).hint.startswith(told)
+    assert compare_networks(original, port, X).hint.startswith(text)
 
     def as_function(x):
         return torch.from_numpy(x).to(getattr(torch, dtype))
 
-    assert compare_networks(lambda x: x, as_function, X).hint.startswith(told)
+    assert compare_networks(lambda x: x, as_function, X).hint.startswith(text)
     assert compare_networks(original, TorchNet().double(), X).first_divergence is None
 
 
-def test_types_that_are_fine_enough_are_not_named(functional):
+def test_there_is_no_type_hint_for_precise_types(functional):
     report = compare_networks(functional, Functional(torch.tanh).double(), X)
-    assert report.hint.startswith("the inputs differ already")
+    assert report.hint.startswith("the inputs of second already differ")
 
 
 def inner_compiled():
@@ -1080,11 +1103,11 @@ def inner_compiled():
     return net
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, from within `compile`
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # raised inside `torch.compile`
 @pytest.mark.parametrize(
     "wrap", [lambda: torch.compile(TorchNet()), inner_compiled, lambda: torch.nn.DataParallel(TorchNet())]
 )
-def test_wrapped_modules_are_looked_into(wrap, original):
+def test_layers_inside_wrapped_modules_are_compared(wrap, original):
     report = compare_networks(original, wrap(), X)
     assert report.first_divergence is None, str(report)
     assert len(report.layers) == 6
@@ -1093,22 +1116,24 @@ def test_wrapped_modules_are_looked_into(wrap, original):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("script", [torch.jit.script, lambda net: torch.jit.trace(net, torch.from_numpy(X))])
-def test_a_scripted_module_is_seen_as_a_function_is(script, original):
+def test_a_torchscript_module_is_compared_by_its_output(script, original):
     report = compare_networks(original, script(TorchNet().eval()), X)
     assert report.first_divergence is None, str(report)
     assert [layer.port for layer in report.layers] == ["output"]
 
 
 @pytest.mark.parametrize("build", [lambda: keras.Sequential([keras.layers.Dense(3)]), SubclassedKeras])
-def test_a_keras_network_that_is_not_built_is_refused_and_left_so(build):
+def test_a_keras_network_that_is_not_built_is_refused_and_not_built(build):
     net = build()
-    with pytest.raises(PortError, match=r"that is not built as the port, .*: call it once first, and set them"):
+    with pytest.raises(
+        PortError, match=r"the port, a \w+, is not built and has no weights: call it once, then set its weights"
+    ):
         compare_networks(abs, net, X)
     assert not net.built
 
 
-def test_the_documented_example_finds_the_classic_mistake(capsys):
-    """The example in the documentation runs and prints what is shown there, but for the size of rounding errors."""
+def test_the_documented_example_prints_the_documented_report(capsys):
+    """The printed report equals the documented one, except for the sizes of rounding errors."""
     text = (Path(__file__).parent.parent / "docs" / "parity.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     (shown,) = re.findall(r"```text\nreference(.*?)```", text, flags=re.S)

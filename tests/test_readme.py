@@ -1,4 +1,4 @@
-"""README shows what works."""
+"""The commands, the Python example and the links in README.md work."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ COMMANDS = [
 
 
 def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch):
-    """With a small data set and few epochs in place of the real run."""
+    """With a small data set."""
     monkeypatch.chdir(tmp_path)
     mains = {
         "lenet_multi.train": train.main,
@@ -42,10 +42,12 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
     }
     assert len(COMMANDS) == 12
     for _python, _m, module, *arguments in COMMANDS:
-        if module == "lenet_multi.parity":  # the ladder has tests of its own: here, that it knows the options
+        if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
             parity.parser().parse_args(arguments)
             continue
-        arguments = ["2,4" if argument == "pullover,coat" else argument for argument in arguments]  # it has no names
+        arguments = [
+            "2,4" if argument == "pullover,coat" else argument for argument in arguments
+        ]  # this data set has no class names
         small = {
             "lenet_multi.train": ["--dataset", str(small_folder), "--batch-size", "32"],
             "lenet_multi.compare": ["--dataset", str(small_folder), "--batch-size", "32"],

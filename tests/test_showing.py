@@ -11,8 +11,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from lenet_multi.curves import draw_curves
-from lenet_multi.recorder import DivergenceError, Point, Recorder
+from lenet_multi.training.curves import draw_curves
+from lenet_multi.training.points import Point
+from lenet_multi.training.recorder import DivergenceError, Recorder
 
 POINTS = [Point(0.5, 2.0, 0.2), Point(1.0, 1.5, 0.4, 0.5), Point(1.5, 1.2, 0.5), Point(2.0, 1.0, 0.6, 0.7)]
 
@@ -74,7 +75,7 @@ def test_drawing_is_not_training():
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_refused(loss):
     recorder = Recorder()
-    with pytest.raises(DivergenceError, match="in epoch 3, expected a finite number"):
+    with pytest.raises(DivergenceError, match="in epoch 3: try a smaller --lr"):
         recorder.add(2.4, loss, 0.1)
     assert recorder.points == []
 

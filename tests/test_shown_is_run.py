@@ -1,4 +1,4 @@
-"""The loop that is shown is the loop that runs: by default each command trains with the plain backend's own code."""
+"""The code that the documentation shows is the code that runs: by default, commands train with the plain backends."""
 
 import ast
 import contextlib
@@ -12,27 +12,27 @@ from conftest import write_folder
 
 from lenet_multi import backends, train
 from lenet_multi.backends import BACKENDS
-from lenet_multi.run import load_checkpoint
+from lenet_multi.runs.checkpoint import load_checkpoint
 
 NUM_BATCHES, EPOCHS = 10, 2
 BACKEND_FILES = [Path(backends.__file__).parent / f"{name}.py" for name in BACKENDS]
 
 
 def load_backend(name: str) -> Any:
-    """The plain backend as the module that it is."""
+    """The plain backend, typed as a module."""
     return backends.load_backend(name)
 
 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory):
-    """The arguments of a run over 1,000 examples in batches of 100."""
+    """The arguments for a run with 1,000 examples in batches of 100."""
     folder = write_folder(tmp_path_factory.mktemp("data") / "thousand", num_train=1000, num_test=100)
     return ["--dataset", str(folder), "--batch-size", "100", "--epochs", str(EPOCHS), "--device", "cpu"]
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Counts the calls of a method, which does what it did."""
+def count_calls(monkeypatch):
+    """A function that counts the calls of a method from then on."""
     calls: Counter[str] = Counter()
 
     def count(owner, name):
@@ -48,54 +48,54 @@ def counted(monkeypatch):
     return count
 
 
-def test_pytorch_takes_every_step_by_autograd_and_its_optimizer(thousand, counted):
+def test_pytorch_takes_every_step_with_autograd_and_its_optimizer(thousand, count_calls):
     import torch
 
-    counted(torch.optim.SGD, "step")
-    counted(torch.optim.SGD, "zero_grad")
-    calls = counted(torch.Tensor, "backward")
+    count_calls(torch.optim.SGD, "step")
+    count_calls(torch.optim.SGD, "zero_grad")
+    calls = count_calls(torch.Tensor, "backward")
     assert train.main(["--backend", "torch", *thousand]) == 0
     assert calls == dict.fromkeys(("step", "zero_grad", "backward"), NUM_BATCHES * EPOCHS)
 
 
-def test_keras_trains_with_one_fit_and_its_callback(thousand, counted):
+def test_keras_trains_with_one_fit_and_its_callback(thousand, count_calls):
     backend = load_backend("tensorflow")
-    counted(backend.keras.Model, "fit")
-    counted(backend.TrainCallback, "on_train_batch_end")
-    calls = counted(backend.TrainCallback, "on_epoch_end")
+    count_calls(backend.keras.Model, "fit")
+    count_calls(backend.TrainCallback, "on_train_batch_end")
+    calls = count_calls(backend.TrainCallback, "on_epoch_end")
     assert train.main(["--backend", "tensorflow", *thousand]) == 0
     assert calls == {"fit": 1, "on_epoch_end": EPOCHS, "on_train_batch_end": NUM_BATCHES * EPOCHS}
 
 
-def test_fit_is_given_the_batches_that_are_shown(thousand, monkeypatch):
+def test_fit_gets_the_batches_of_the_shown_function(thousand, monkeypatch):
     backend = load_backend("tensorflow")
-    made, given = [], []
+    created, passed = [], []
     batches, fit = backend.batches, backend.keras.Model.fit
 
-    def noted_batches(*arguments):
-        made.append(batches(*arguments))
-        return made[-1]
+    def recorded_batches(*arguments):
+        created.append(batches(*arguments))
+        return created[-1]
 
-    def noted_fit(net, x, **named):
-        given.append(x)
+    def recorded_fit(net, x, **named):
+        passed.append(x)
         return fit(net, x, **named)
 
-    monkeypatch.setattr(backend, "batches", noted_batches)
-    monkeypatch.setattr(backend.keras.Model, "fit", noted_fit)
+    monkeypatch.setattr(backend, "batches", recorded_batches)
+    monkeypatch.setattr(backend.keras.Model, "fit", recorded_fit)
     assert train.main(["--backend", "tensorflow", *thousand]) == 0
-    assert len(given) == 1
-    assert given[0] is made[0]
+    assert len(passed) == 1
+    assert passed[0] is created[0]
 
 
-def test_gluon_takes_every_step_by_its_trainer(thousand, counted):
+def test_gluon_takes_every_step_with_its_trainer(thousand, count_calls):
     backend = load_backend("mxnet")
-    calls = counted(backend.gluon.Trainer, "step")
+    calls = count_calls(backend.gluon.Trainer, "step")
     assert train.main(["--backend", "mxnet", *thousand]) == 0
     assert calls == {"step": NUM_BATCHES * EPOCHS}
 
 
-def do_nothing(name, monkeypatch):
-    """Have a framework's own step change no weight."""
+def disable_updates(name, monkeypatch):
+    """Make the framework's update step leave all weights unchanged."""
     backend = load_backend(name)
     match name:
         case "torch":
@@ -107,9 +107,9 @@ def do_nothing(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_with_a_step_that_does_nothing_the_weights_stay(name, thousand, monkeypatch, tmp_path):
+def test_without_the_update_step_the_weights_do_not_change(name, thousand, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
-        do_nothing(name, patch)
+        disable_updates(name, patch)
         assert train.main(["--backend", name, *thousand, "--out", str(tmp_path / "stays")]) == 0
     assert train.main(["--backend", name, *thousand, "--out", str(tmp_path / "moves")]) == 0
     backend = load_backend(name)
@@ -132,19 +132,20 @@ def imported_modules(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", BACKEND_FILES, ids=lambda path: path.name)
-def test_the_chapters_programs_name_nothing_fast(path):
+def test_the_plain_backends_import_and_mention_no_fast_code(path):
     source = path.read_text()
     assert not [name for name in imported_modules(source) if name.startswith("lenet_multi.fast")]
     assert "fast" not in source
-    assert "type: ignore" not in source.replace("numpy.bool_  # type: ignore", "")  # where MXNet is mended for NumPy
+    # The workaround for MXNet with new NumPy versions is the only exception.
+    assert "type: ignore" not in source.replace("numpy.bool_  # type: ignore", "")
 
 
-def test_an_import_of_something_fast_would_be_seen():
+def test_an_import_of_fast_code_would_be_found():
     assert "lenet_multi.fast.torch" in imported_modules("def f():\n    from lenet_multi.fast import torch")
 
 
 def edited_line(source: str, function: str, old: str, new: str) -> str:
-    """A backend's source with one line of a function replaced, and what ran noted."""
+    """A backend's source with one text in a function replaced."""
     functions = [part for part in ast.walk(ast.parse(source)) if isinstance(part, ast.FunctionDef)]
     (node,) = [part for part in functions if part.name == function]
     lines = source.splitlines()
@@ -155,28 +156,28 @@ def edited_line(source: str, function: str, old: str, new: str) -> str:
 
 
 EDITS = [
-    ("torch", "train", "l.backward()", "print('STUDENT'); l.backward()", NUM_BATCHES * EPOCHS),
-    ("torch", "train", "optimizer.step()", "print('STUDENT'); optimizer.step()", NUM_BATCHES * EPOCHS),
-    ("torch", "train", "y_hat = net(X)", "print('STUDENT'); y_hat = net(X)", NUM_BATCHES * EPOCHS),
-    ("torch", "evaluate_accuracy", "net.eval()", "print('STUDENT'); net.eval()", EPOCHS),
-    ("tensorflow", "train", "net.fit(", "print('STUDENT'); net.fit(", 1),
-    ("tensorflow", "on_epoch_end", "self.recorder.timer.stop()", "print('STUDENT')", EPOCHS),
-    ("tensorflow", "on_train_batch_end", "if batch in", "print('STUDENT')\n        if batch in", NUM_BATCHES * EPOCHS),
-    ("mxnet", "train", "trainer.step(len(y))", "print('STUDENT'); trainer.step(len(y))", NUM_BATCHES * EPOCHS),
-    ("mxnet", "train", "l = loss(y_hat, y)", "print('STUDENT'); l = loss(y_hat, y)", NUM_BATCHES * EPOCHS),
-    ("mxnet", "evaluate_accuracy", "num_examples += len(y)", "print('STUDENT'); num_examples += len(y)", EPOCHS),
+    ("torch", "train", "l.backward()", "print('EDITED'); l.backward()", NUM_BATCHES * EPOCHS),
+    ("torch", "train", "optimizer.step()", "print('EDITED'); optimizer.step()", NUM_BATCHES * EPOCHS),
+    ("torch", "train", "y_hat = net(X)", "print('EDITED'); y_hat = net(X)", NUM_BATCHES * EPOCHS),
+    ("torch", "evaluate_accuracy", "net.eval()", "print('EDITED'); net.eval()", EPOCHS),
+    ("tensorflow", "train", "net.fit(", "print('EDITED'); net.fit(", 1),
+    ("tensorflow", "on_epoch_end", "self.recorder.timer.stop()", "print('EDITED')", EPOCHS),
+    ("tensorflow", "on_train_batch_end", "if batch in", "print('EDITED')\n        if batch in", NUM_BATCHES * EPOCHS),
+    ("mxnet", "train", "trainer.step(len(y))", "print('EDITED'); trainer.step(len(y))", NUM_BATCHES * EPOCHS),
+    ("mxnet", "train", "l = loss(y_hat, y)", "print('EDITED'); l = loss(y_hat, y)", NUM_BATCHES * EPOCHS),
+    ("mxnet", "evaluate_accuracy", "num_examples += len(y)", "print('EDITED'); num_examples += len(y)", EPOCHS),
 ]
 
 
 @pytest.mark.parametrize(("name", "function", "old", "new", "times"), EDITS, ids=lambda value: str(value)[:20])
-def test_a_line_that_a_student_changes_is_what_runs(name, function, old, new, times, thousand, monkeypatch, capsys):
+def test_an_edited_line_of_the_shown_code_runs(name, function, old, new, times, thousand, monkeypatch, capsys):
     backend = load_backend(name)
     source = edited_line(Path(backend.__file__ or "").read_text(), function, old, new)
-    with contextlib.suppress(RuntimeError):  # TensorFlow's settings can't be made twice
+    with contextlib.suppress(RuntimeError):  # TensorFlow refuses to change its settings a second time
         before = dict(vars(backend))
         exec(compile(source, str(backend.__file__), "exec"), vars(backend))
     try:
         assert train.main(["--backend", name, *thousand]) == 0
     finally:
         vars(backend).update(before)
-    assert capsys.readouterr().out.count("STUDENT") == times
+    assert capsys.readouterr().out.count("EDITED") == times

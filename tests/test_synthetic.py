@@ -1,4 +1,4 @@
-"""The drawn data set keeps its promises: form, repeatability, and a difficulty that comes from look-alikes."""
+"""The drawn data set has the right format, is reproducible, and is difficult because of similar classes."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ def drawn():
 
 
 def directions(images):
-    """The images as vectors of length 1, so that a dark garment is like a light one: float64 (n, 784)."""
+    """The images as vectors of length 1, so that brightness does not matter: float64 (n, 784)."""
     pixels = images.reshape(len(images), -1).astype(float)
     return pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
 def confusion(drawn):
-    """What the nearest class mean (by angle) takes the test images for: counts (true class, predicted class)."""
+    """The confusion matrix of the nearest class mean (by angle) on the test images: (true class, predicted class)."""
     train_images, train_labels, test_images, test_labels = drawn
     means = directions(np.stack([train_images[train_labels == label].mean(axis=0) for label in range(10)]))
     counts = np.zeros((10, 10), int)
@@ -31,7 +31,7 @@ def confusion(drawn):
 
 
 def distinct(images):
-    """The different pictures among the images."""
+    """The set of distinct images."""
     return {image.tobytes() for image in images}
 
 
@@ -44,7 +44,7 @@ def test_images_and_labels_are_bytes_of_the_right_shapes(drawn):
     ]
 
 
-def test_sizes_are_those_of_fashion_mnist_unless_told_otherwise():
+def test_the_default_sizes_are_those_of_fashion_mnist():
     assert synthetic.generate.__defaults__ == (60_000, 10_000, 0)
 
 
@@ -60,7 +60,7 @@ def test_classes_are_balanced_at_every_size(num_train, num_test):
 def test_labels_are_shuffled(drawn):
     _, train_labels, _, test_labels = drawn
     for labels in (train_labels, test_labels):
-        # Neighbours in random order are alike one time in ten; sorted labels always, labels counted round never.
+        # Neighbors in random order are equal one time in ten; in sorted order always, in cyclic order never.
         assert 0.05 < np.mean(labels[1:] == labels[:-1]) < 0.15
 
 
@@ -69,7 +69,7 @@ def test_the_same_arguments_give_the_same_bytes():
         np.testing.assert_array_equal(first, second)
 
 
-def test_another_seed_gives_other_pictures():
+def test_another_seed_gives_other_images():
     first, second = synthetic.generate(300, 100, 0), synthetic.generate(300, 100, 1)
     assert not distinct(first[0]) & distinct(second[0])
     assert not distinct(first[2]) & distinct(second[2])
@@ -80,7 +80,7 @@ def test_one_split_does_not_depend_on_the_size_of_the_other():
     np.testing.assert_array_equal(synthetic.generate(200, 10)[0], synthetic.generate(200, 100)[0])
 
 
-def test_no_picture_is_drawn_twice(drawn):
+def test_no_image_is_drawn_twice(drawn):
     train_images, _, test_images, _ = drawn
     assert len(distinct(train_images) | distinct(test_images)) == NUM_TRAIN + NUM_TEST
 
@@ -104,7 +104,7 @@ def test_every_class_is_a_visible_garment_on_black(drawn, label):
     assert images[images > 20].mean() > 80
 
 
-def test_no_arithmetic_goes_out_of_range():
+def test_no_arithmetic_operation_overflows():
     with np.errstate(all="raise", under="ignore"):
         synthetic.generate(500, 10)
 
@@ -113,20 +113,20 @@ def test_the_nearest_class_mean_does_well_but_not_too_well(confusion):
     assert 0.5 < np.trace(confusion) / NUM_TEST < 0.95
 
 
-def test_shirts_are_taken_for_their_look_alikes_and_not_for_trousers_or_boots(confusion):
-    taken_for = confusion[SHIRT]
-    unlike = taken_for[[TROUSER, SANDAL, SNEAKER, ANKLE_BOOT]]
+def test_shirts_are_confused_with_similar_classes_and_not_with_trousers_or_boots(confusion):
+    predicted = confusion[SHIRT]
+    dissimilar = predicted[[TROUSER, SANDAL, SNEAKER, ANKLE_BOOT]]
     for label in (T_SHIRT, PULLOVER, COAT):
-        assert taken_for[label] > 3 * unlike.max()
+        assert predicted[label] > 3 * dissimilar.max()
 
 
-def test_most_mistakes_are_among_look_alikes(confusion):
+def test_most_mistakes_are_between_similar_classes(confusion):
     mistakes = confusion - np.diag(np.diag(confusion))
     clothes = [T_SHIRT, PULLOVER, DRESS, COAT, SHIRT]
     shoes = [SANDAL, SNEAKER, ANKLE_BOOT]
-    among = sum(mistakes[np.ix_(group, group)].sum() for group in (clothes, shoes))
-    # Mistakes spread evenly over the 90 pairs of classes would put 26 of them, 29 %, within the two groups.
-    assert among > 0.7 * mistakes.sum()
+    within = sum(mistakes[np.ix_(group, group)].sum() for group in (clothes, shoes))
+    # Of the 90 ordered pairs of classes, 26 are within the two groups: 29 % of evenly spread mistakes.
+    assert within > 0.7 * mistakes.sum()
 
 
 @pytest.mark.parametrize(("num_train", "num_test"), [(9, 100), (100, 9), (0, 10), (-1, 10)])

@@ -1,9 +1,14 @@
 """LeNet-5 in Gluon."""
 
+import numpy
+
+if "bool" not in vars(numpy):  # NumPy 1.24 removed this name, which MXNet 1.9.1 reads
+    numpy.bool = numpy.bool_
+
 from mxnet import init, npx
 from mxnet.gluon import nn
 
-npx.set_np()  # arrays as in NumPy
+npx.set_np()  # use NumPy's array semantics
 
 net = nn.HybridSequential()
 net.add(
@@ -16,5 +21,5 @@ net.add(
     nn.Dense(84, activation="sigmoid"),
     nn.Dense(10),
 )
-# Xavier-uniform weights; biases are zero whatever the initializer given here.
+# Xavier-uniform weights. Biases are zero by default and ignore this initializer.
 net.initialize(init.Xavier())

@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-# Weights are Xavier-uniform (kernel_initializer="glorot_uniform") and biases
-# zero (bias_initializer="zeros"): these are the defaults of both layers.
+# Both layers default to Xavier-uniform weights (kernel_initializer="glorot_uniform")
+# and zero biases (bias_initializer="zeros").
 net = keras.Sequential(
     [
         keras.Input((28, 28, 1)),

@@ -19,7 +19,7 @@ net = nn.Sequential(
 
 
 def init_weights(layer):
-    """Xavier-uniform weights and zero biases."""
+    """Set Xavier-uniform weights and zero biases."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""The backends by name. No framework is imported until its backend is asked for; each may be absent."""
+"""The backends by name. A framework is imported only when its backend is loaded, so any of them may be missing."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
-from lenet_multi.process import own_settings, share_cores
+from lenet_multi.system.process import limit_openmp_spinning, track_environment_changes
 
 if TYPE_CHECKING:
-    from lenet_multi.backends.interface import Backend
-    from lenet_multi.fast import FastBackend
+    from lenet_multi.backends.interface import Backend, FastBackend
 
-# plain: the loop that is shown, in this package; fast: the one in `lenet_multi.fast`.
+# plain: the loop in this package, which the documentation shows; fast: the loop in `lenet_multi.fast`.
 LOOPS = ("plain", "fast")
-# A backend's module here and its framework's package, and the framework's name.
+# The name of a backend's module, which is also that of the framework's package, and the framework's title.
 BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
 ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
 
 
 def canonical_name(name: str) -> str:
-    """`torch`, `tensorflow` or `mxnet` for a name or an alias.
+    """The canonical name, `torch`, `tensorflow` or `mxnet`, for a name or an alias.
 
     Raises:
-        UserError: for any other name; it lists the known ones.
+        UserError: if the name is unknown; the message lists the known ones.
     """
     canonical = ALIASES.get(name, name)
     if canonical not in BACKENDS:
         known = ", ".join([*BACKENDS, *ALIASES])
-        raise UserError(f"backend '{name}', expected one of {known}: take one of these")
+        raise UserError(f"unknown backend '{name}': choose one of {known}")
     return canonical
 
 
 def installed_backends() -> tuple[str, ...]:
-    """The canonical names of the backends whose framework is installed; imports none of them."""
+    """The canonical names of the backends whose framework is installed. Imports no framework."""
     specs = {name: find_spec(name) for name in BACKENDS}
-    # A folder that happens to have a framework's name is no package: it has no origin.
+    # A plain folder with a framework's name is not the framework: its spec has no origin.
     return tuple(name for name, spec in specs.items() if spec and spec.origin)
 
 
 def require_installed(name: str) -> str:
-    """The canonical name, once it is sure that the framework is installed; imports nothing.
+    """Check that the backend's framework is installed and return the canonical name. Imports no framework.
 
     Raises:
-        UserError: unknown backend, or framework not installed; it names the extra.
+        UserError: if the backend is unknown or its framework is not installed; the message says how to install it.
     """
     name = canonical_name(name)
     if name not in installed_backends():
@@ -63,26 +62,24 @@ def load_backend(name: str, fast: Literal[True]) -> FastBackend: ...
 @overload
 def load_backend(name: str, fast: bool) -> Backend: ...
 def load_backend(name: str, fast: bool = False) -> Backend:
-    """Import a backend and with it its framework.
+    """Import a backend and its framework.
 
     Args:
         name: `torch`, `tensorflow`, `mxnet` or an alias.
-        fast: the backend with the fast loop (`lenet_multi.fast`) instead of the plain one. Its settings bind the
-            process, so load it first, and compare speeds between processes alone.
+        fast: load the backend with the fast loop (`lenet_multi.fast`) instead of the plain one. Its settings hold for
+            the whole process: load it before the plain one, and compare speeds only between separate processes.
 
     Raises:
-        UserError: unknown backend, no fast loop, or framework not installed or not importable.
+        UserError: if the backend is unknown or has no fast loop, or its framework is not installed or fails to import.
     """
     name = require_installed(name)
     module = f"lenet_multi.{'fast' if fast else 'backends'}.{name}"
     if fast and find_spec(module) is None:
-        raise UserError(
-            f"the {name} backend has no fast loop, expected one that has: leave --fast out"
-        )
+        raise UserError(f"the {name} backend has no fast loop: omit --fast")
     is_new = module not in sys.modules
     try:
-        with own_settings():
-            share_cores()
+        with track_environment_changes():
+            limit_openmp_spinning()
             backend = cast("Backend", import_module(module))
     except (ImportError, OSError) as problem:
         raise UserError(
@@ -90,7 +87,7 @@ def load_backend(name: str, fast: bool = False) -> Backend:
             f'reinstall it with pip install "lenet-multi[{name}]"'
         ) from problem
     if is_new:
-        # Keep the garbage collector from scanning the framework's objects every few steps.
+        # Keep the garbage collector from scanning the framework's objects every few training steps.
         gc.collect()
         gc.freeze()
     return backend

@@ -1,21 +1,25 @@
-"""What a backend is: a module with these names, the same in each, in this order.
+"""The interface of a backend: a module with these names, in this order.
 
-The same words mean the same in every backend:
+Every backend follows these definitions:
 
-- **Network.** Built from an `Architecture`; Xavier-uniform weights, zero biases (PyTorch's own default draws biases,
-  and the book keeps it; the other two start at zero, so here all three do).
-- **Data.** Pixels scaled from [0, 255] to [0, 1] and nothing else. Examples, not batches, are shuffled in each epoch,
-  in an order that depends on (seed, epoch) alone: all backends see the same batches.
-- **Training.** Cross-entropy on logits, averaged over the batch; minibatch SGD without momentum, so that the weights
-  are all the state there is. The short last batch counts by its own size, in the gradient and in the averages.
-- **Reports.** Train loss and accuracy are running means over the epoch's examples so far, each taken with the weights
-  of its moment, reported five times per epoch, the last time at its end; test accuracy after each epoch.
-- **Speed.** Examples per second is the number of training examples over the wall-clock time of the training loops:
-  loading and, in the first batch, compiling included; evaluation left out.
-- **Parameters.** They travel in one canonical form, `Architecture.parameter_shapes`: convolution kernels (out, in,
-  height, width); dense weights (out, in), the first one's input flattened channel-major; float32. A backend whose
-  framework has another layout transposes on the way in and out.
-- **Devices.** `cpu`, `gpu:0`, `gpu:1`, ...: the framework's own numbering.
+- **Network.** A network is built from an `Architecture`. Its weights start Xavier-uniform and its biases start at zero.
+  By default PyTorch draws the biases at random, and the book keeps that default; TensorFlow and MXNet start them at
+  zero, so every backend here does.
+- **Data.** Pixels are scaled from [0, 255] to [0, 1], with no other preprocessing. Every epoch shuffles all examples, in
+  an order that depends only on the seed and the epoch. All backends therefore see the same batches.
+- **Training.** The loss is the cross-entropy of the logits, averaged over the batch. The optimizer is minibatch SGD
+  without momentum, so the weights are the only state. The last batch of an epoch may be smaller: its loss is averaged
+  over its own examples, and the running means weight each batch by its size.
+- **Reports.** Train loss and train accuracy are running means over the examples of the epoch so far. They use the
+  predictions from the training steps, each made before its step changes the weights. They are reported five times per
+  epoch, the last time at its end. Test accuracy is measured after each epoch.
+- **Speed.** Examples per second is the number of training examples divided by the wall-clock time of the training
+  loops. The time includes loading the batches and, in the first batch, compilation; it excludes evaluation.
+- **Parameters.** Backends exchange parameters in one canonical form, `Architecture.parameter_shapes`. Convolution
+  kernels are (out, in, height, width). Dense weights are (out, in), and the first dense layer expects its input
+  flattened channel-major. All are float32. If a framework uses another layout, its backend transposes the arrays when
+  it gets and sets them.
+- **Devices.** `cpu`, `gpu:0`, `gpu:1`, ..., numbered as in the framework.
 """
 
 from __future__ import annotations
@@ -26,61 +30,63 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.data import BatchIndices, Split
-from lenet_multi.recorder import Recorder
+from lenet_multi.data import BatchSampler, Split
+from lenet_multi.training.recorder import Recorder
 
-Network = Any  # the framework's own: torch.nn.Module, keras.Sequential, gluon.nn.HybridSequential
-DataIter = Iterable[Any]  # of (X, y), the framework's own tensors
+Network = Any  # the framework's class: torch.nn.Module, keras.Sequential, gluon.nn.HybridSequential
+DataIter = Iterable[Any]  # yields (X, y), tensors of the framework
 
 
 class Backend(Protocol):
-    """A module of this package that speaks for one framework."""
+    """A module that implements the interface for one framework."""
 
     FRAMEWORK: str
-    """The framework's name as it writes it."""
+    """The framework's name, as its authors spell it."""
     VERSION: str
     """The framework's version."""
     LAYOUT: Literal["NCHW", "NHWC"]
-    """Order of the axes in the framework's own image tensors: N examples, C channels, H height, W width."""
+    """Order of the axes in the framework's image tensors: N examples, C channels, H height, W width."""
 
     def available_devices(self) -> list[str]:
         """The devices that the framework sees, GPUs first: `["gpu:0", "cpu"]`."""
         ...
 
     def framework_device(self, device: str) -> Any:
-        """The framework's own name for `cpu`, `gpu:0`, ..."""
+        """The framework's name or object for `cpu`, `gpu:0`, ..."""
         ...
 
     def LeNet(
         self, architecture: Architecture, seed: int = 0, device: str = "auto"
     ) -> Network:
-        """Build and initialise a network.
+        """Build and initialize a network.
 
         Args:
-            architecture: the description.
-            seed: of the initial weights; each framework draws its own from it.
-            device: `auto` (the first GPU, else the CPU), `cpu`, `gpu` or `gpu:1`.
+            architecture: the network's description.
+            seed: seed of the initial weights. The same seed gives different weights in each framework.
+            device: `auto` (the first GPU, or the CPU if there is none), `cpu`, `gpu` (the first GPU) or `gpu:N`.
 
         Raises:
-            UserError: when the device is not there; it says what is.
+            UserError: if the device is not available; the message lists those that are.
         """
         ...
 
     def device_of(self, net: Network) -> str:
-        """The device that the network's parameters are on: `cpu`, `gpu:0`, ..."""
+        """The device that holds the network's parameters: `cpu`, `gpu:0`, ..."""
         ...
 
     def batches(
-        self, data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+        self, data: Split, sampler: BatchSampler | None = None, device: str = "cpu"
     ) -> DataIter:
-        """Gather batches by index and scale them: X float32 in [0, 1] in the framework's layout, y class indices (n,).
-
-        What is returned can be iterated again and again.
+        """Gather batches by index and scale the pixels to [0, 1].
 
         Args:
             data: images uint8 (N, C, H, W) and labels uint8 (N,).
-            indices: which examples make up which batch; in order, 256 at a time, when None.
-            device: where X and y are put; Keras's stay on the CPU until they are used.
+            sampler: selects the examples of each batch; if None, all examples in order, in batches of 256.
+            device: holds X and y. Keras ignores it: its batches stay on the CPU until they are used.
+
+        Returns:
+            Batches (X, y), which can be iterated more than once: X float32 in [0, 1] in the framework's layout, y class
+            indices (n,).
         """
         ...
 
@@ -89,7 +95,10 @@ class Backend(Protocol):
     ) -> float:
         """The fraction of the examples in `data_iter` that `net` classifies correctly.
 
-        `device` is where they are moved to: `cpu`, `gpu:0`, ...; that of the network's parameters when None.
+        Args:
+            net: the network.
+            data_iter: batches (X, y).
+            device: the device to move the batches to, `cpu`, `gpu:0`, ...; if None, that of the network's parameters.
         """
         ...
 
@@ -107,42 +116,62 @@ class Backend(Protocol):
         """Train `net` in place, report to `recorder`, print the closing lines, and return the recorder.
 
         Args:
-            net: from `LeNet`; trained on the device that it is on.
+            net: a network from `LeNet`, trained on the device that holds its parameters.
             train_data: images uint8 (N, C, H, W), labels uint8 (N,).
-            test_data: likewise.
-            num_epochs: epochs in all; the recorder says how many of them are done already.
+            test_data: the same for the test set.
+            num_epochs: the total number of epochs, including those that the recorder counts as done.
             lr: learning rate.
             batch_size: examples per step.
-            seed: of the shuffling.
-            recorder: what is told of the progress; a new one, from epoch 0, when None.
+            seed: seed of the shuffling.
+            recorder: records the training; if None, a new one that starts at epoch 0.
 
         Raises:
-            DivergenceError: when the loss is no longer finite.
+            UserError: if no epoch is left to train.
+            DivergenceError: if the loss is no longer finite.
         """
         ...
 
     def get_parameters(self, net: Network) -> dict[str, np.ndarray]:
-        """A copy of the parameters in the canonical form: name to float32 array."""
+        """A copy of the parameters in the canonical form: float32 arrays by name."""
         ...
 
     def set_parameters(
         self, net: Network, parameters: Mapping[str, np.ndarray]
     ) -> None:
-        """Overwrite the parameters with canonical ones, checked beforehand (`lenet_multi.weights`)."""
+        """Set the parameters from arrays in the canonical form.
+
+        The names and shapes are not checked here: `lenet_multi.runs.weights` checks them.
+        """
         ...
 
     def loss_and_gradients(
         self, net: Network, X: np.ndarray, y: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray]]:
-        """The mean cross-entropy of a batch, and its gradients in the parameters' canonical form.
+        """The mean cross-entropy of a batch, and its gradients in the canonical form of the parameters.
 
-        `X` is float32 (N, C, H, W), `y` int64 (N,).
+        Args:
+            net: the network.
+            X: float32 (N, C, H, W).
+            y: class indices, int64 (N,).
         """
         ...
 
     def layer_outputs(self, net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
-        """What each layer of the description gives, after its activation, in the framework's own layout.
+        """The output of each layer of the description, after its activation, in the framework's layout.
 
-        `X` is float32 (N, C, H, W). The keys are the description's layer names.
+        Args:
+            net: the network.
+            X: float32 (N, C, H, W).
+
+        Returns:
+            Arrays by the layer names of the description.
         """
+        ...
+
+
+class FastBackend(Backend, Protocol):
+    """A backend with a fast loop for some networks and devices (`lenet_multi.fast`)."""
+
+    def has_fast_loop(self, net: Network) -> bool:
+        """Whether `train` runs the fast loop for this network on its device; otherwise it runs the plain loop."""
         ...

@@ -1,4 +1,4 @@
-"""LeNet in Gluon on MXNet. The words mean what `backends.interface` says."""
+"""LeNet in Gluon on MXNet. `backends.interface` documents the functions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.backends.quiet import quiet_stderr
-from lenet_multi.data import Batches, BatchIndices, Split
-from lenet_multi.process import available_cores
-from lenet_multi.recorder import Recorder
+from lenet_multi.data import BatchSampler, DataLoader, Split
+from lenet_multi.system.machine import available_cores
+from lenet_multi.system.stderr import suppress_stderr
+from lenet_multi.training.recorder import Recorder
 
-# MXNet 1.9.1, the last release, reads `numpy.bool`, which NumPy 1.24 took away.
+# MXNet 1.9.1, the last release, uses `numpy.bool`, which NumPy 1.24 removed.
 if "bool" not in vars(numpy):
     numpy.bool = numpy.bool_  # type: ignore[attr-defined]
-# By itself MXNet uses half of the cores. It reads this when it is imported.
+# By default MXNet uses half of the cores. It reads this variable on import.
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
-# MXNet's default engine computes in a second thread, whose OpenMP threads compete with
-# those of Python's thread for the cores. This engine computes in Python's thread.
+# MXNet's default engine computes in a second thread. The OpenMP threads of the second
+# thread and of Python's compete for the cores. This engine computes in Python's thread.
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
 import mxnet as mx
@@ -28,7 +28,7 @@ from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn
 
 npx.set_np()
-with quiet_stderr():  # it says which engine it starts
+with suppress_stderr():  # MXNet logs which engine it starts
     npx.waitall()
 
 FRAMEWORK = "MXNet"
@@ -44,14 +44,14 @@ def available_devices() -> list[str]:
 
 
 def framework_device(device: str) -> mx.Context:
-    """MXNet's own name for a device, a context."""
+    """MXNet's object for a device: a context."""
     return npx.cpu() if device == "cpu" else npx.gpu(int(device.removeprefix("gpu:")))
 
 
 def LeNet(
     architecture: Architecture, seed: int = 0, device: str = "auto"
 ) -> nn.HybridSequential:
-    """Build and initialise a network."""
+    """Build and initialize a network."""
     ctx = framework_device(choose_device(device, available_devices(), FRAMEWORK))
     mx.random.seed(seed)
     net = nn.HybridSequential()
@@ -68,25 +68,25 @@ def LeNet(
             case Dense(units, act):
                 block = nn.Dense(units, activation=act, **named)
         net.add(block)
-    # Biases start at zero whatever the initializer given here.
+    # Biases start at zero, whichever initializer is passed here.
     net.initialize(init.Xavier(), ctx=ctx)
-    # Gluon learns the sizes of the layers' inputs from the first batch: here is one.
+    # Gluon infers the input sizes of the layers from the first batch: pass one.
     net(np.zeros((1, *architecture.input_shape), ctx=ctx))
-    # From here on the network is a compiled graph, whose memory is used again.
+    # Compile the network to a graph that reuses its memory.
     net.hybridize(static_alloc=True, static_shape=True)
     return net
 
 
 def device_of(net: nn.HybridBlock) -> str:
-    """The device that the network's parameters are on."""
+    """The device that holds the network's parameters."""
     ctx = next(iter(net.collect_params().values())).list_ctx()[0]
     return "cpu" if ctx.device_type == "cpu" else f"gpu:{ctx.device_id}"
 
 
 def batches(
-    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
-) -> Batches:
-    """Gather batches by index and scale them to [0, 1]."""
+    data: Split, sampler: BatchSampler | None = None, device: str = "cpu"
+) -> DataLoader:
+    """Gather batches by index and scale the pixels to [0, 1]."""
     ctx = framework_device(device)
 
     def load(index: numpy.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +94,7 @@ def batches(
         y = np.array(data.labels[index], dtype="int32", ctx=ctx)
         return X, y
 
-    return Batches(BatchIndices(len(data)) if indices is None else indices, load)
+    return DataLoader(BatchSampler(len(data)) if sampler is None else sampler, load)
 
 
 def evaluate_accuracy(
@@ -120,17 +120,17 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
-    """Train the network in place, report to the recorder, print the closing lines."""
+    """Train the network in place and report to the recorder."""
     device = device_of(net)
     ctx = framework_device(device)
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": lr})
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    train_indices = BatchIndices(len(train_data), batch_size, seed)
-    test_indices = BatchIndices(len(test_data), batch_size)
-    train_iter = batches(train_data, train_indices)
-    test_iter = batches(test_data, test_indices)
+    train_sampler = BatchSampler(len(train_data), batch_size, seed)
+    test_sampler = BatchSampler(len(test_data), batch_size)
+    train_iter = batches(train_data, train_sampler)
+    test_iter = batches(test_data, test_sampler)
     num_batches = len(train_iter)
     report_at = recorder.report_points(num_batches)
     for epoch in range(recorder.first_epoch, num_epochs):
@@ -142,9 +142,9 @@ def train(
                 y_hat = net(X)
                 l = loss(y_hat, y)
             l.backward()
-            # The loss is one number per example: the step divides their sum's gradient.
+            # The loss is one number per example; `step` averages their gradients.
             trainer.step(len(y))
-            # The sums stay with MXNet; only a report reads them.
+            # The sums stay on the device; only a report reads them.
             loss_sum += l.sum()
             num_correct += (y_hat.argmax(axis=1).astype("int32") == y).sum()
             num_examples += len(y)
@@ -159,7 +159,7 @@ def train(
 
 
 def get_parameters(net: nn.HybridBlock) -> dict[str, numpy.ndarray]:
-    """A copy of the parameters in the canonical form, which is MXNet's own."""
+    """A copy of the parameters in the canonical form, which is also MXNet's."""
     parameters = net.collect_params().items()
     return {name.replace("_", "."): p.data().asnumpy() for name, p in parameters}
 
@@ -167,7 +167,7 @@ def get_parameters(net: nn.HybridBlock) -> dict[str, numpy.ndarray]:
 def set_parameters(
     net: nn.HybridBlock, parameters: Mapping[str, numpy.ndarray]
 ) -> None:
-    """Overwrite the parameters with canonical ones."""
+    """Set the parameters from arrays in the canonical form."""
     for name, p in net.collect_params().items():
         p.set_data(np.array(parameters[name.replace("_", ".")]))
 
@@ -175,7 +175,7 @@ def set_parameters(
 def loss_and_gradients(
     net: nn.HybridBlock, X: numpy.ndarray, y: numpy.ndarray
 ) -> tuple[float, dict[str, numpy.ndarray]]:
-    """The mean cross-entropy of a batch and its canonical gradients."""
+    """The mean cross-entropy of a batch and its gradients in the canonical form."""
     ctx = framework_device(device_of(net))
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     with autograd.record():
@@ -189,7 +189,7 @@ def loss_and_gradients(
 def layer_outputs(
     net: nn.HybridSequential, X: numpy.ndarray
 ) -> dict[str, numpy.ndarray]:
-    """What each layer of the description gives, after its activation."""
+    """The output of each layer of the description, after its activation."""
     outputs = {}
     x = np.array(X, ctx=framework_device(device_of(net)))
     for block in net:

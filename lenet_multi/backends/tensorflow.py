@@ -1,4 +1,4 @@
-"""LeNet in Keras on TensorFlow. The words mean what `backends.interface` says."""
+"""LeNet in Keras on TensorFlow. `backends.interface` documents the functions."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ import numpy as np
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.backends.quiet import quiet_stderr
-from lenet_multi.data import BatchIndices, Split
-from lenet_multi.recorder import Recorder
+from lenet_multi.data import BatchSampler, Split
+from lenet_multi.system.stderr import suppress_stderr
+from lenet_multi.training.recorder import Recorder
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras can sit on other frameworks too
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras supports other frameworks too
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Use oneDNN's convolutions: TensorFlow enables them only on some processors.
+# Use oneDNN's convolutions: by default TensorFlow does so on some processors only.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# TensorFlow writes on standard error when it starts. An error here still raises.
-with quiet_stderr():
+# TensorFlow logs to standard error when it starts. Exceptions still propagate.
+with suppress_stderr():
     import keras
     import tensorflow as tf
     from keras import layers
 
-    # By itself TensorFlow takes nearly all memory of every GPU as soon as it starts.
-    with suppress(RuntimeError):  # it has started already
+    # By default TensorFlow reserves nearly all memory of every GPU when it starts.
+    with suppress(RuntimeError):  # TensorFlow has already started
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-    # float32 on a GPU too: by itself TensorFlow rounds products' inputs to 10 bits.
+    # Compute in full float32 on a GPU: by default TensorFlow rounds the inputs of
+    # products to TensorFloat-32, which has a mantissa of 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # Start TensorFlow here, while its messages are hidden.
+    # Start TensorFlow while its messages are suppressed.
     tf.config.list_logical_devices()
 
 FRAMEWORK = "TensorFlow"
@@ -47,12 +48,12 @@ def available_devices() -> list[str]:
 
 
 def framework_device(device: str) -> str:
-    """TensorFlow's own name for a device."""
+    """TensorFlow's name for a device."""
     return "/CPU:0" if device == "cpu" else f"/{device.upper()}"
 
 
 def convolution(name: str, layer: Conv) -> list[layers.Layer]:
-    """The layer; before it one of zeros where Keras has no word for its padding."""
+    """A convolution, after a layer of zeros if Keras has no name for the padding."""
     same = 0 < 2 * layer.padding == layer.kernel_size - 1
     convolution = layers.Conv2D(
         layer.channels,
@@ -69,9 +70,9 @@ def convolution(name: str, layer: Conv) -> list[layers.Layer]:
 def LeNet(
     architecture: Architecture, seed: int = 0, device: str = "auto"
 ) -> keras.Sequential:
-    """Build and initialise a network.
+    """Build and initialize a network.
 
-    To train it with an optimizer of your own, compile it in its strategy's scope:
+    To train it with another optimizer, compile it in the scope of its strategy:
     `with net.distribute_strategy.scope(): net.compile(optimizer="adam", ...)`.
     """
     device = choose_device(device, available_devices(), FRAMEWORK)
@@ -91,42 +92,42 @@ def LeNet(
                     made = [layers.Dense(units, activation=act, name=name)]
             for part in made:
                 net.add(part)
-    # Keras starts with Xavier-uniform ("glorot_uniform") weights and zero biases.
+    # Keras's defaults are Xavier-uniform ("glorot_uniform") weights and zero biases.
     return net
 
 
 def device_of(net: keras.Model) -> str:
-    """The device that the network's parameters are on."""
+    """The device that holds the network's parameters."""
     device = net.weights[0].value.device.rpartition("device:")[2].lower()
     return "cpu" if device.startswith("cpu") else device
 
 
 def batches(
-    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
+    data: Split, sampler: BatchSampler | None = None, device: str = "cpu"
 ) -> tf.data.Dataset:
-    """Gather batches by index and scale them to [0, 1]."""
-    indices = BatchIndices(len(data)) if indices is None else indices
+    """Gather batches by index and scale the pixels to [0, 1]."""
+    sampler = BatchSampler(len(data)) if sampler is None else sampler
     order_spec = tf.TensorSpec([len(data)], tf.int64)
-    # tf.data works on the CPU; Keras moves each batch to the network's device.
+    # tf.data runs on the CPU; Keras moves each batch to the network's device.
     with tf.device(framework_device("cpu")):
         images = tf.constant(data.images.transpose(0, 2, 3, 1))
         labels = tf.constant(data.labels, dtype=tf.int64)
 
         def of_epoch(order: tf.Tensor) -> tf.data.Dataset:
             def load(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                i = order[start : start + indices.batch_size]
+                i = order[start : start + sampler.batch_size]
                 X = tf.cast(tf.gather(images, i), tf.float32) / 255
                 return X, tf.gather(labels, i)
 
-            return tf.data.Dataset.range(0, len(data), indices.batch_size).map(load)
+            return tf.data.Dataset.range(0, len(data), sampler.batch_size).map(load)
 
-        # Python gives the order of an epoch; all the rest is TensorFlow's.
+        # Python computes the order of each epoch; TensorFlow does the rest.
         orders = tf.data.Dataset.from_generator(
-            indices.orders, output_signature=order_spec
+            sampler.orders, output_signature=order_spec
         )
         data_iter = orders.flat_map(of_epoch).prefetch(2)
-        # Keras asks how many there are.
-        return data_iter.apply(tf.data.experimental.assert_cardinality(len(indices)))
+        # Keras needs the number of batches.
+        return data_iter.apply(tf.data.experimental.assert_cardinality(len(sampler)))
 
 
 def evaluate_accuracy(
@@ -134,7 +135,7 @@ def evaluate_accuracy(
 ) -> float:
     """The fraction of the examples that the network classifies correctly.
 
-    `net.evaluate` gives it too, for a network that is compiled.
+    For a compiled network, `net.evaluate` also computes it.
     """
     num_correct, num_examples = 0, 0
     with tf.device(framework_device(device or device_of(net))):
@@ -145,7 +146,7 @@ def evaluate_accuracy(
 
 
 class TrainCallback(keras.callbacks.Callback):
-    """Times the epochs, reports, evaluates after each, and prints the closing lines."""
+    """Times and evaluates each epoch, reports, and prints the closing lines."""
 
     def __init__(
         self, net: keras.Model, test_data: Split, batch_size: int, recorder: Recorder
@@ -153,7 +154,7 @@ class TrainCallback(keras.callbacks.Callback):
         super().__init__()
         self.net = net
         self.num_test = len(test_data)
-        self.test_iter = batches(test_data, BatchIndices(self.num_test, batch_size))
+        self.test_iter = batches(test_data, BatchSampler(self.num_test, batch_size))
         self.recorder = recorder
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -165,13 +166,13 @@ class TrainCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch in self.report_at:
             epoch = self.epoch + (batch + 1) / self.num_batches
-            # Keras's are means over the epoch so far.
+            # `logs` holds the means over the epoch so far.
             self.recorder.add(epoch, float(logs["loss"]), float(logs["accuracy"]))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.recorder.timer.stop()
         tested = self.net.evaluate(self.test_iter, verbose=0, return_dict=True)
-        # Keras divides in float32: this is the same fraction in float64.
+        # Keras computes the fraction in float32: recompute it in float64.
         test_acc = round(tested["accuracy"] * self.num_test) / self.num_test
         self.recorder.end_epoch(epoch + 1, test_acc)
 
@@ -189,25 +190,25 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
-    """Train the network in place, report to the recorder, print the closing lines."""
-    # The OneDeviceStrategy that the network was built in.
+    """Train the network in place and report to the recorder."""
+    # Compile in the scope of the OneDeviceStrategy that the network was built in.
     with net.distribute_strategy.scope():
         optimizer = keras.optimizers.SGD(learning_rate=float(lr))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        # Without XLA, Keras's default, which is slower for this network on a CPU.
+        # Disable XLA, Keras's default: it is slower for this network on a CPU.
         net.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    # One pass over the batches of all epochs: `fit` is told where each ends.
+    # One iterator over the batches of all epochs; `steps_per_epoch` separates them.
     epochs = range(recorder.first_epoch, num_epochs)
-    train_indices = BatchIndices(len(train_data), batch_size, seed, epochs)
-    train_iter = batches(train_data, train_indices)
+    train_sampler = BatchSampler(len(train_data), batch_size, seed, epochs)
+    train_iter = batches(train_data, train_sampler)
     net.fit(
         train_iter,
         epochs=num_epochs,
         initial_epoch=recorder.first_epoch,
-        steps_per_epoch=train_indices.batches_per_epoch,
-        shuffle=False,  # `train_iter` is shuffled
+        steps_per_epoch=train_sampler.batches_per_epoch,
+        shuffle=False,  # `train_iter` is already shuffled
         verbose=0,  # the recorder reports
         callbacks=[TrainCallback(net, test_data, batch_size, recorder)],
     )
@@ -217,11 +218,12 @@ def train(
 def canonical_axes(
     net: keras.Model, layer: layers.Layer
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """How to make a kernel canonical: the shape to see it in, the order of its axes.
+    """The shape and the axis order that convert a kernel to the canonical form.
 
-    Keras keeps convolution kernels as (height, width, in, out), dense ones as (in,
-    out). The dense layer after flatten has its inputs in the order (H, W, C), for Keras
-    flattens channels-last.
+    Reshape the kernel to the shape, then transpose it to the axis order. Keras stores
+    convolution kernels as (height, width, in, out) and dense kernels as (in, out). The
+    dense layer after flatten takes its inputs in the order (H, W, C), because Keras
+    flattens channels-last images.
     """
     if isinstance(layer, layers.Conv2D):
         return layer.kernel.shape, (3, 2, 0, 1)
@@ -232,7 +234,7 @@ def canonical_axes(
 
 
 def canonical(net: keras.Model, arrays: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """Canonical arrays by name, from arrays as `net.weights` has them."""
+    """Canonical arrays by name, from arrays in the order of `net.weights`."""
     parameters, array_iter = {}, iter(arrays)
     for layer in net.layers:
         if layer.weights:
@@ -251,7 +253,7 @@ def get_parameters(net: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> None:
-    """Overwrite the parameters with canonical ones."""
+    """Set the parameters from arrays in the canonical form."""
     for layer in net.layers:
         if layer.weights:
             shape, axes = canonical_axes(net, layer)
@@ -264,7 +266,7 @@ def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> No
 def loss_and_gradients(
     net: keras.Model, X: np.ndarray, y: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """The mean cross-entropy of a batch and its canonical gradients."""
+    """The mean cross-entropy of a batch and its gradients in the canonical form."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with tf.device(framework_device(device_of(net))), tf.GradientTape() as tape:
         l = loss(y, net(X.transpose(0, 2, 3, 1), training=True))
@@ -273,12 +275,12 @@ def loss_and_gradients(
 
 
 def layer_outputs(net: keras.Model, X: np.ndarray) -> dict[str, np.ndarray]:
-    """What each layer of the description gives, after its activation."""
+    """The output of each layer of the description, after its activation."""
     outputs = {}
     with tf.device(framework_device(device_of(net))):
         x = tf.constant(X.transpose(0, 2, 3, 1))
         for layer in net.layers:
             x = layer(x)
-            # `conv1` overwrites `conv1_zeros`: the next layer gets the former.
+            # `conv1` overwrites `conv1_zeros`: the padding is part of the layer.
             outputs[layer.name.partition("_")[0]] = x.numpy()
     return outputs

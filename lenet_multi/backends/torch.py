@@ -1,4 +1,4 @@
-"""LeNet in PyTorch. The words mean what `backends.interface` says."""
+"""LeNet in PyTorch. `backends.interface` documents the functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.data import Batches, BatchIndices, Split
-from lenet_multi.recorder import Recorder
+from lenet_multi.data import BatchSampler, DataLoader, Split
+from lenet_multi.training.recorder import Recorder
 
-# float32 on a GPU too: by itself cuDNN rounds a convolution's inputs to 10 bits.
+# Compute in full float32 on a GPU: by default cuDNN rounds the inputs of a convolution
+# to TensorFloat-32, which has a mantissa of 10 bits.
 torch.backends.cudnn.allow_tf32 = False
 
 FRAMEWORK = "PyTorch"
@@ -31,7 +32,7 @@ def available_devices() -> list[str]:
 
 
 def framework_device(device: str) -> torch.device:
-    """PyTorch's own name for a device."""
+    """PyTorch's object for a device."""
     accelerator = torch.accelerator.current_accelerator()
     if device == "cpu" or accelerator is None:
         return torch.device("cpu")
@@ -48,12 +49,12 @@ def init_weights(module: nn.Module) -> None:
 def LeNet(
     architecture: Architecture, seed: int = 0, device: str = "auto"
 ) -> nn.Sequential:
-    """Build and initialise a network."""
+    """Build and initialize a network."""
     device = choose_device(device, available_devices(), FRAMEWORK)
     torch.manual_seed(seed)
     net = nn.Sequential()
     for name, layer in architecture.named_layers.items():
-        # PyTorch is told the size of a layer's input: channels, or features.
+        # PyTorch needs the input size of each layer: its channels or features.
         size = architecture.input_shapes[name][0]
         match layer:
             case Conv(channels, k, padding):
@@ -65,28 +66,28 @@ def LeNet(
             case Dense(units):
                 module = nn.Linear(size, units)
         net.add_module(name, module)
-        # An activation is a layer of its own.
+        # In PyTorch an activation is a separate layer.
         if isinstance(layer, Conv | Dense) and layer.activation:
             activation = ACTIVATIONS[layer.activation]()
             net.add_module(f"{name}_{layer.activation}", activation)
     net.apply(init_weights)
     if device == "cpu":
-        # Shapes stay (N, C, H, W), but the channels come last in memory. Convolutions
-        # on a CPU run quicker in this layout.
+        # Store the channels last in memory: convolutions on a CPU are quicker in this
+        # layout. Shapes stay (N, C, H, W).
         net.to(memory_format=torch.channels_last)
     return net.to(framework_device(device))
 
 
 def device_of(net: nn.Module) -> str:
-    """The device that the network's parameters are on."""
+    """The device that holds the network's parameters."""
     device = next(net.parameters()).device
     return "cpu" if device.type == "cpu" else f"gpu:{device.index}"
 
 
 def batches(
-    data: Split, indices: BatchIndices | None = None, device: str = "cpu"
-) -> Batches:
-    """Gather batches by index and scale them to [0, 1]."""
+    data: Split, sampler: BatchSampler | None = None, device: str = "cpu"
+) -> DataLoader:
+    """Gather batches by index and scale the pixels to [0, 1]."""
     to = framework_device(device)
     images = torch.from_numpy(data.images).to(to)
     labels = torch.from_numpy(data.labels).long().to(to)
@@ -95,7 +96,7 @@ def batches(
         i = torch.from_numpy(index).to(to)
         return images.index_select(0, i) / 255, labels.index_select(0, i)
 
-    return Batches(BatchIndices(len(data)) if indices is None else indices, load)
+    return DataLoader(BatchSampler(len(data)) if sampler is None else sampler, load)
 
 
 def evaluate_accuracy(
@@ -107,7 +108,7 @@ def evaluate_accuracy(
     net.eval()
     with torch.no_grad():
         for X, y in data_iter:
-            # A batch may hold several inputs, for networks that take more than one.
+            # X is a list if the network takes more than one input.
             X = [x.to(to) for x in X] if isinstance(X, list) else X.to(to)
             y = y.to(to)
             num_correct += (net(X).argmax(dim=1) == y).sum()
@@ -125,16 +126,16 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
-    """Train the network in place, report to the recorder, print the closing lines."""
+    """Train the network in place and report to the recorder."""
     device = device_of(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     loss = nn.CrossEntropyLoss()
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    train_indices = BatchIndices(len(train_data), batch_size, seed)
-    test_indices = BatchIndices(len(test_data), batch_size)
-    train_iter = batches(train_data, train_indices, device)
-    test_iter = batches(test_data, test_indices, device)
+    train_sampler = BatchSampler(len(train_data), batch_size, seed)
+    test_sampler = BatchSampler(len(test_data), batch_size)
+    train_iter = batches(train_data, train_sampler, device)
+    test_iter = batches(test_data, test_sampler, device)
     num_batches = len(train_iter)
     report_at = recorder.report_points(num_batches)
     for epoch in range(recorder.first_epoch, num_epochs):
@@ -163,13 +164,13 @@ def train(
 
 
 def get_parameters(net: nn.Module) -> dict[str, np.ndarray]:
-    """A copy of the parameters in the canonical form, which is PyTorch's own."""
+    """A copy of the parameters in the canonical form, which is also PyTorch's."""
     state = net.state_dict()
     return {name: np.array(p.cpu(), np.float32, order="C") for name, p in state.items()}
 
 
 def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None:
-    """Overwrite the parameters with canonical ones."""
+    """Set the parameters from arrays in the canonical form."""
     state = {name: torch.from_numpy(value) for name, value in parameters.items()}
     net.load_state_dict(state)
 
@@ -177,7 +178,7 @@ def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None
 def loss_and_gradients(
     net: nn.Module, X: np.ndarray, y: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """The mean cross-entropy of a batch and its canonical gradients."""
+    """The mean cross-entropy of a batch and its gradients in the canonical form."""
     to = framework_device(device_of(net))
     loss = nn.CrossEntropyLoss()
     l = loss(net(torch.from_numpy(X).to(to)), torch.from_numpy(y).to(to))
@@ -189,12 +190,12 @@ def loss_and_gradients(
 
 
 def layer_outputs(net: nn.Sequential, X: np.ndarray) -> dict[str, np.ndarray]:
-    """What each layer of the description gives, after its activation."""
+    """The output of each layer of the description, after its activation."""
     outputs = {}
     with torch.no_grad():
         x = torch.from_numpy(X).to(framework_device(device_of(net)))
         for name, module in net.named_children():
             x = module(x)
-            # `conv1_sigmoid` overwrites `conv1`: the next layer gets the former.
+            # `conv1_sigmoid` overwrites `conv1`: the activation is part of the layer.
             outputs[name.partition("_")[0]] = x.cpu().numpy()
     return outputs

@@ -1,10 +1,11 @@
-"""Data sets: Fashion-MNIST, MNIST, a folder of one's own, and garments drawn by code.
+"""Data sets: Fashion-MNIST, MNIST, a folder of IDX files, and images drawn by code.
 
-Images stay unsigned bytes in memory, as published; a backend gathers a batch by index and scales it to [0, 1].
+Images stay unsigned bytes in memory, as published. A backend gathers each batch by index and scales it to [0, 1].
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ import platformdirs
 
 from lenet_multi.architecture import NUM_CLASSES, Architecture
 from lenet_multi.data import published, synthetic
-from lenet_multi.data.batches import Batches, BatchIndices, epoch_order
+from lenet_multi.data.batches import BatchSampler, DataLoader, epoch_order
 from lenet_multi.data.idx import (
     FILE_NAMES,
     IMAGES_MAGIC,
@@ -30,12 +31,13 @@ from lenet_multi.data.idx import (
 )
 
 __all__ = [
-    "BatchIndices",
-    "Batches",
+    "BatchSampler",
     "DataError",
+    "DataLoader",
     "Dataset",
     "Split",
     "cache_folder",
+    "data_digest",
     "epoch_order",
     "load_dataset",
     "require_images_fit",
@@ -63,7 +65,7 @@ class Split:
 class Dataset:
     """A data set in memory.
 
-    `name` is `fashion-mnist`, `mnist`, `synthetic` or the path of a folder; `class_names` go with the labels 0 to 9.
+    `name` is `fashion-mnist`, `mnist`, `synthetic` or the path of a folder. `class_names` names the labels 0 to 9.
     """
 
     name: str
@@ -72,33 +74,43 @@ class Dataset:
     class_names: tuple[str, ...]
 
 
+def data_digest(dataset: Dataset) -> str:
+    """SHA-256 over the images and labels: two runs with the same digest saw the same data."""
+    digest = hashlib.sha256()
+    for split in (dataset.train, dataset.test):
+        digest.update(split.images.tobytes())
+        digest.update(split.labels.tobytes())
+    return digest.hexdigest()
+
+
 def cache_folder() -> Path:
     """The user's cache folder for this package."""
     return platformdirs.user_cache_path("lenet_multi")
 
 
 def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Dataset:
-    """Load a data set into memory, downloading or drawing it where need be.
+    """Load a data set into memory. Download or draw it first if necessary.
 
     Args:
-        name: `fashion-mnist` or `mnist` (at hand, else downloaded); `synthetic` (garments drawn by code); the path of
-            a folder with four IDX files named as Fashion-MNIST's; or `auto`: Fashion-MNIST where it can be had, else
-            `synthetic`, said on standard error.
-        data_dir: where to look for a published data set's subfolder first, and where to download it to; after it come
-            the folder in `$LENET_MULTI_DATA` and the user's cache folder.
+        name: `fashion-mnist` or `mnist`, read from disk or downloaded; `synthetic`, images drawn by code; the path of a
+            folder with four IDX files that have Fashion-MNIST's file names; or `auto`: Fashion-MNIST if it is on disk
+            or can be downloaded, otherwise `synthetic`, with a warning on standard error.
+        data_dir: the first folder to search for the subfolder of a published data set, and the folder to download it
+            to. The folder in `$LENET_MULTI_DATA` and the user's cache folder are searched next; without `data_dir` the
+            first of them is the folder to download to.
 
     Raises:
-        DataError: when the files are missing, damaged, or do not fit one another.
+        DataError: if a file is missing or damaged, or does not match the others.
     """
     if not name:
-        raise DataError(f"dataset '', expected one of {', '.join(DATASETS)}, or a folder with four IDX files: give one")
+        raise DataError(f"dataset '': choose one of {', '.join(DATASETS)}, or a folder with four IDX files")
     if name == "auto":
         try:
             return load_dataset("fashion-mnist", data_dir)
         except published.DownloadError as problem:
             print(
-                f"warning: {problem}.\nwarning: going on with `synthetic` instead: garments drawn by code. "
-                "Its figures are NOT Fashion-MNIST's.",
+                f"warning: {problem}.\nwarning: using `synthetic` instead, images drawn by code: "
+                "its figures are NOT for Fashion-MNIST.",
                 file=sys.stderr,
             )
             return load_dataset("synthetic")
@@ -108,22 +120,22 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         roots = [Path(root) for root in (data_dir, os.environ.get("LENET_MULTI_DATA"), cache_folder()) if root]
         folder, payloads = published.payloads(name, roots)
         if data_dir and folder.parent != Path(data_dir):
-            print(f"note: '{data_dir}' holds no {name}: that in '{folder}' is used", file=sys.stderr)
+            print(f"note: '{data_dir}' does not contain {name}: using '{folder}'", file=sys.stderr)
         return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
     return _load_folder(name)
 
 
 def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
-    """Check that a network takes a data set's images.
+    """Check that the images of a data set have the network's input shape.
 
     Raises:
-        DataError: when it takes another size.
+        DataError: if they have another shape.
     """
     shape = dataset.train.images.shape[1:]
     if architecture.input_shape != shape:
-        given, wanted = (" x ".join(map(str, size)) for size in (shape, architecture.input_shape))
+        found, expected = (" x ".join(map(str, size)) for size in (shape, architecture.input_shape))
         raise DataError(
-            f"dataset '{dataset.name}': images of {given}, expected {wanted} as the network takes: rescale the images"
+            f"dataset '{dataset.name}' has images of {found}, expected {expected} for this network: rescale the images"
         )
 
 
@@ -131,20 +143,18 @@ def _load_folder(name: str) -> Dataset:
     folder = Path(name)
     if not folder.is_dir():
         raise DataError(
-            f"dataset '{name}': no such data set and no such folder, "
-            f"expected one of {', '.join(DATASETS)}, or a folder with four IDX files: correct the name or path"
+            f"dataset '{name}' is neither a known data set nor a folder: "
+            f"choose one of {', '.join(DATASETS)}, or a folder with four IDX files"
         )
     missing = [name for name in FILE_NAMES.values() if find_file(folder, name) is None]
     if missing:
-        raise DataError(
-            f"dataset folder '{folder}' lacks {', '.join(missing)}: put what is missing there, plain or .gz"
-        )
+        raise DataError(f"dataset folder '{folder}' lacks {', '.join(missing)}: add the missing files, plain or .gz")
     payloads = {file: read_payload(find_file(folder, file) or folder) for file in FILE_NAMES.values()}
     return _dataset(str(folder.resolve()), folder, payloads, tuple(map(str, range(NUM_CLASSES))))
 
 
 def _dataset(name: str, folder: Path, payloads: dict[str, bytearray], class_names: tuple[str, ...]) -> Dataset:
-    """Parse the four payloads and check them against each other."""
+    """Parse the four payloads and check that they match."""
     splits = {}
     for which in ("train", "test"):
         images_file, labels_file = FILE_NAMES[f"{which} images"], FILE_NAMES[f"{which} labels"]
@@ -152,11 +162,11 @@ def _dataset(name: str, folder: Path, payloads: dict[str, bytearray], class_name
         labels = parse_idx(payloads[labels_file], LABELS_MAGIC, folder / labels_file)
         if len(images) != len(labels):
             raise DataError(
-                f"{folder}: {len(images)} images in {images_file} but {len(labels)} labels in {labels_file}, "
-                "expected as many: take both files from one data set"
+                f"{folder}: {len(images)} images in {images_file} but {len(labels)} labels in {labels_file}: "
+                "use two files of the same data set"
             )
         if len(images) == 0:
-            raise DataError(f"{folder / images_file}: holds no image, expected at least one")
+            raise DataError(f"{folder / images_file}: contains no images, expected at least one")
         if labels.max() >= NUM_CLASSES:
             raise DataError(
                 f"{folder / labels_file}: label {labels.max()}, expected 0 to {NUM_CLASSES - 1}: relabel the data"
@@ -165,12 +175,12 @@ def _dataset(name: str, folder: Path, payloads: dict[str, bytearray], class_name
     sizes = {which: split.images.shape[2:] for which, split in splits.items()}
     if sizes["train"] != sizes["test"]:
         train, test = ("{} x {}".format(*size) for size in sizes.values())
-        raise DataError(f"{folder}: training images are {train} but test images {test} pixels, expected one size")
+        raise DataError(f"{folder}: training images are {train} but test images {test} pixels: use one size")
     return Dataset(name, splits["train"], splits["test"], class_names)
 
 
 def _load_synthetic() -> Dataset:
-    """Read the drawn garments from the cache, or draw them and keep them there where it can be written."""
+    """Read the drawn images from the cache, or draw them and save them there if possible."""
     folder = cache_folder() / f"synthetic-v{synthetic.VERSION}"
     class_names = published.FASHION_MNIST.class_names
     try:
@@ -191,5 +201,5 @@ def _load_synthetic() -> Dataset:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as problem:
-        print(f"note: the drawn garments could not be kept in {folder} ({problem.strerror})", file=sys.stderr)
+        print(f"note: the drawn images could not be saved in {folder} ({problem.strerror})", file=sys.stderr)
     return _dataset("synthetic", folder, payloads, class_names)

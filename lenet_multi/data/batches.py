@@ -1,7 +1,7 @@
-"""Which examples make up which batch: the same for every backend.
+"""Batches of example indices, the same for every backend.
 
-The order of an epoch depends on (seed, epoch) alone, so three frameworks see the same batches, and a run that was
-stopped goes on with the batches it would have seen.
+The order of an epoch depends only on the seed and the epoch. All frameworks therefore see the same batches, and a
+resumed run sees the batches that it would have seen without the interruption.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    """The training order of one epoch (counted from 0): a permutation of the example indices, int64 (num_examples,)."""
+    """The order of the examples in an epoch (counted from 0): a permutation of their indices, int64 (num_examples,)."""
     return np.random.default_rng([seed, epoch]).permutation(num_examples)
 
 
 @dataclass(frozen=True)
-class BatchIndices:
-    """The example indices of each batch, one int64 array a batch; can be iterated again and again.
+class BatchSampler:
+    """Yields the example indices of each batch, an int64 array per batch. Can be iterated more than once.
 
     Args:
         num_examples: size of the data.
-        batch_size: examples per batch; the last batch of an epoch holds the rest.
-        seed: shuffles the examples anew in each epoch; None leaves them in order.
-        epochs: the epochs (counted from 0) to run through, one after the other.
+        batch_size: examples per batch; the last batch of an epoch contains the remaining examples.
+        seed: seed of the shuffling, which differs in each epoch; None keeps the examples in order.
+        epochs: the epochs (counted from 0) to iterate over, in order.
     """
 
     num_examples: int
@@ -36,7 +36,7 @@ class BatchIndices:
 
     @property
     def batches_per_epoch(self) -> int:
-        """The number of batches in one epoch, the short last one included."""
+        """The number of batches in one epoch, including a smaller last one."""
         return -(-self.num_examples // self.batch_size)
 
     def __len__(self) -> int:
@@ -57,23 +57,23 @@ class BatchIndices:
 
 
 @dataclass(frozen=True)
-class Batches:
-    """Batches that are loaded one by one as they are asked for; can be iterated again and again.
+class DataLoader:
+    """Yields batches and loads each one when it is requested. Can be iterated more than once.
 
     Args:
-        indices: which examples make up which batch.
-        load: from the indices of a batch's examples to the batch.
+        sampler: yields the example indices of each batch.
+        load: loads the batch with the given example indices.
     """
 
-    indices: BatchIndices
+    sampler: BatchSampler
     load: Callable[[np.ndarray], Any]
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.load, self.indices)
+        return map(self.load, self.sampler)
 
-    def epoch(self, epoch: int) -> Batches:
-        """The batches of this epoch (counted from 0) alone, from the same data."""
-        return replace(self, indices=replace(self.indices, epochs=[epoch]))
+    def epoch(self, epoch: int) -> DataLoader:
+        """A loader of the same data for this epoch (counted from 0) only."""
+        return replace(self, sampler=replace(self.sampler, epochs=[epoch]))

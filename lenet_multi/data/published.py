@@ -1,6 +1,6 @@
-"""Fashion-MNIST and MNIST as published: found at hand or downloaded, and checked.
+"""Find or download Fashion-MNIST and MNIST, and check their files.
 
-The check is the SHA-256 of the decompressed payload, so that a recompressed copy passes and a damaged one does not.
+The check compares the SHA-256 of the decompressed payload, so it accepts a recompressed copy and refuses a damaged one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lenet_multi.data.idx import FILE_NAMES, DataError, find_file, read_payload
-from lenet_multi.files import CreatedFolder
+from lenet_multi.system.atomic_files import CreatedFolder
 
-CONNECT_TIMEOUT, STALL_TIMEOUT = 4.0, 20.0  # seconds until a mirror must answer, and may pause in the middle
+CONNECT_TIMEOUT, STALL_TIMEOUT = 4.0, 20.0  # seconds a mirror may take to answer, and to send more data
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published data set: where it is to be had, and the SHA-256 of each file's decompressed payload."""
+    """A published data set: its mirrors, and the SHA-256 of the decompressed payload of each file."""
 
     title: str
     mirrors: tuple[str, ...]
@@ -73,18 +73,18 @@ PUBLISHED = {"fashion-mnist": FASHION_MNIST, "mnist": MNIST}
 
 
 class DownloadError(DataError):
-    """No mirror delivered; the message says why for each."""
+    """The download failed from all mirrors; the message gives the reason for each."""
 
 
 def payloads(name: str, roots: Sequence[Path]) -> tuple[Path, dict[str, bytearray]]:
-    """The four checked payloads of a published data set, by file name, and the folder they lie in.
+    """The folder of a published data set, and its four checked payloads by file name.
 
-    The folder `name` of each root is looked into, in order; when none holds all four files, what is missing is
-    downloaded into that of the first.
+    Searches the subfolder `name` of each root, in order. If none contains all four files, downloads the missing files
+    into the subfolder of the first root.
 
     Raises:
-        DataError: when a file at hand is damaged.
-        DownloadError: when a file is neither at hand nor to be had.
+        DataError: if a file on disk is damaged.
+        DownloadError: if a file is missing and cannot be downloaded.
     """
     published = PUBLISHED[name]
     folders = [root / name for root in roots]
@@ -102,7 +102,9 @@ def _checked(folder: Path, file_name: str, published: Published) -> bytearray:
     payload = read_payload(path)
     problem = _digest_problem(payload, published.digests[file_name])
     if problem:
-        raise DataError(f"{path}: {problem}: it is not {published.title}'s or is damaged, delete it and run again")
+        raise DataError(
+            f"{path}: {problem}: the file is damaged or not from {published.title}; delete it and run again"
+        )
     return payload
 
 
@@ -112,7 +114,7 @@ def _digest_problem(payload: bytearray, expected: str) -> str | None:
 
 
 def _download(published: Published, folder: Path) -> None:
-    """Fetch the missing files, mirror after mirror; a mirror that fails once is left for the next."""
+    """Download the missing files. After the first failure of a mirror, try the next one."""
     failures: list[str] = []
     for mirror in published.mirrors:
         try:
@@ -126,14 +128,14 @@ def _download(published: Published, folder: Path) -> None:
         except DataError as problem:
             failures.append(f"{mirror}: {problem}")
     raise DownloadError(
-        f"{published.title} is not at hand and no mirror delivered it ({'; '.join(failures)}); "
+        f"{published.title} was not found on disk and could not be downloaded ({'; '.join(failures)}): "
         f"put its four IDX files ({', '.join(FILE_NAMES.values())}, plain or .gz) into {folder}"
     )
 
 
 def _fetch(url: str, folder: Path, file_name: str, digest: str) -> None:
-    """Download one file; pooch keeps it under a temporary name until it is whole and checked."""
-    import pooch  # imports requests: only when there is something to fetch
+    """Download one file. pooch saves it under a temporary name until it is complete and checked."""
+    import pooch  # imports requests: import it only for a download
 
     class CheckedDownload:
         def __call__(self, url: str, output_file: str, _: object) -> None:
@@ -144,7 +146,7 @@ def _fetch(url: str, folder: Path, file_name: str, digest: str) -> None:
             problem = _digest_problem(payload, digest)
             if problem:
                 raise DataError(f"{file_name}: {problem}")
-            # Kept decompressed: a later start reads it in a tenth of the time.
+            # Save it decompressed: reading it then takes a tenth of the time.
             Path(output_file).write_bytes(payload)
 
     pooch.get_logger().setLevel(logging.WARNING)
@@ -152,7 +154,7 @@ def _fetch(url: str, folder: Path, file_name: str, digest: str) -> None:
 
 
 def _reason(problem: OSError) -> str:
-    """A few words for why a download failed."""
+    """The reason for a failed download, in a few words."""
     import requests
 
     match problem:
@@ -163,9 +165,9 @@ def _reason(problem: OSError) -> str:
         case requests.ReadTimeout():
             return f"stalled for {STALL_TIMEOUT:g} s"
         case requests.exceptions.ChunkedEncodingError():
-            return "connection broke off in the middle"
+            return "connection closed before the end"
         case requests.ConnectionError():
-            # requests wraps a stall in the middle of the body in this, too.
+            # requests also raises this for a stall within the body.
             return f"stalled for {STALL_TIMEOUT:g} s" if "Read timed out" in str(problem) else "cannot be reached"
         case requests.RequestException():
             return type(problem).__name__

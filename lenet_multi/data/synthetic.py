@@ -1,14 +1,14 @@
-"""Ten classes of garments drawn by code, for when Fashion-MNIST cannot be had.
+"""Images of ten classes of garments, drawn by code, for use without Fashion-MNIST.
 
-This is not Fashion-MNIST, and no stand-in for it in a reported figure: no picture of any data set went into it, and an
-accuracy measured on it says nothing about Fashion-MNIST. What it shares is the outside: shapes, sizes and class order,
-light garments on black, 28 x 28 bytes, and look-alikes (shirt, pullover, coat and T-shirt; less so dress; sneaker,
-sandal and boot) that a network confuses because their shapes overlap. Every label is the garment that was drawn.
+This data set does not replace Fashion-MNIST in reported figures. It is drawn without images from any data set, and an
+accuracy on it says nothing about Fashion-MNIST. It has Fashion-MNIST's format (array shapes, sizes, class order, light
+garments on black, 28 x 28 bytes) and similar classes (shirt, pullover, coat, T-shirt and, less so, dress; sneaker,
+sandal and boot), which a network confuses because their shapes overlap. Every label is the garment that was drawn.
 
-How it draws. A garment is made of simple shapes. A shape is an array that tells, for each pixel of each picture, how
-far inside the shape the pixel lies (in pixels, negative outside); so `np.minimum` intersects two shapes, `np.maximum`
-unites them, and half a pixel on both sides of zero makes a soft edge. A measure (a width, an angle, a shade) is drawn
-at random for each picture and has the shape (N, 1, 1), hence one expression draws N pictures.
+A garment consists of simple shapes. A shape is an array with the distance of each pixel of each image from the edge of
+the shape, in pixels, positive inside and negative outside. `np.minimum` therefore intersects two shapes, `np.maximum`
+unites them, and clipping the distance to half a pixel on both sides gives a soft edge. A measure (a width, an angle, a
+shade) is drawn at random for each image and has the shape (N, 1, 1), so one expression draws N images.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-VERSION = 1  # raise it whenever a picture changes: caches are named after it
+VERSION = 1  # increase it when an image changes: the cache folder contains it in its name
 
 SIZE = 28
-CHUNK = 250  # pictures drawn at once: one array of theirs is 0.8 MB and stays in the processor's cache
+CHUNK = 250  # images drawn at once: one array is 0.8 MB and stays in the processor's cache
 
 Array = np.ndarray  # float32 (N, 28, 28)
-Measure = np.ndarray | float  # float32 (N, 1, 1), or one number for all pictures
+Measure = np.ndarray | float  # float32 (N, 1, 1), or one number for all images
 
 
 def span(v: Array, low: Measure, high: Measure) -> Array:
@@ -38,7 +38,7 @@ def box(x: Array, y: Array, left: Measure, right: Measure, top: Measure, bottom:
 
 
 def ellipse(x: Array, y: Array, cx: Measure, cy: Measure, rx: Measure, ry: Measure) -> Array:
-    """An upright ellipse around (cx, cy); its distance is exact for circles and near enough for the others."""
+    """An upright ellipse around (cx, cy). The distance is exact for circles and approximate for other ellipses."""
     return (1 - np.sqrt(np.square((x - cx) / rx) + np.square((y - cy) / ry))) * np.minimum(rx, ry)
 
 
@@ -50,7 +50,7 @@ def ring(shape: Array, thickness: Measure) -> Array:
 def limb(
     x: Array, y: Array, start: tuple[Measure, Measure], end: tuple[Measure, Measure], r0: Measure, r1: Measure
 ) -> Array:
-    """A straight limb between two points (x, y), cut square, of half-width r0 where it starts and r1 where it ends."""
+    """A straight limb between two points (x, y) with square ends, of half-width r0 at the start and r1 at the end."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = np.sqrt(dx * dx + dy * dy)
     ux, uy = dx / length, dy / length
@@ -60,11 +60,11 @@ def limb(
 
 
 class Sketch:
-    """N pictures of one class on the drawing board.
+    """N images of one class while they are drawn.
 
-    `x`, `y`: where on the garment each pixel lies, in pixels from its centre, x rightwards and y downwards, after a
-    random pose (shift, scale, rotation, shear). `side` is |x|, for garments with two like halves. `image` is the
-    brightness so far, 0 (background) to 1. All four are float32 (N, 28, 28).
+    `x` and `y` are the coordinates of each pixel on the garment, in pixels from its center, x to the right and y down,
+    after a random pose (shift, scale, rotation, shear). `side` is |x|, for garments with two equal halves. `image` is
+    the brightness drawn so far, from 0 (background) to 1. All four are float32 (N, 28, 28).
     """
 
     def __init__(self, count: int, rng: np.random.Generator, fields: tuple[np.ndarray, ...]) -> None:
@@ -78,20 +78,20 @@ class Sketch:
         self.image = np.zeros_like(self.x)
 
     def between(self, low: float, high: float) -> np.ndarray:
-        """One number a picture, uniform in [low, high): float32 (N, 1, 1)."""
+        """One random number per image, uniform in [low, high): float32 (N, 1, 1)."""
         return self.rng.random((self.count, 1, 1), np.float32) * np.float32(high - low) + np.float32(low)
 
     def sometimes(self, probability: float) -> np.ndarray:
-        """1 with that probability, else 0, for each picture: float32 (N, 1, 1)."""
+        """1 with this probability, else 0, for each image: float32 (N, 1, 1)."""
         return (self.between(0, 1) < probability).astype(np.float32)
 
     def crop(self, field: np.ndarray) -> Array:
-        """A random window of a noise field for each picture."""
+        """A random window of a noise field for each image."""
         views = np.lib.stride_tricks.sliding_window_view(field, (SIZE, SIZE))
         return views[tuple(self.rng.integers(0, len(views), (2, self.count)))]
 
     def cloth(self, patterned: float = 0.3) -> Array:
-        """The brightness of a fabric: a shade, a slope, creases, and with some probability stripes, checks, a print."""
+        """The brightness of a fabric: a shade, a gradient and creases; sometimes stripes, checks or a print."""
         _, prints, creases = self.fields
         shade = 1 - 0.75 * np.square(self.between(0, 1))
         angle = np.where(self.sometimes(0.5) > 0, self.between(-0.2, 0.2), self.between(1.4, 1.8))
@@ -107,35 +107,35 @@ class Sketch:
         return tone * shade
 
     def paint(self, shape: Array, tone: Array) -> None:
-        """Lay a shape of that brightness over what is there."""
+        """Draw a shape with this brightness over the image."""
         self.image += (tone - self.image) * np.clip(shape + 0.5, 0, 1)
 
     def darken(self, shape: Array, amount: Measure) -> None:
-        """Take the share `amount` of the brightness away within a shape; a negative amount adds to it."""
+        """Reduce the brightness within a shape by the fraction `amount`; a negative amount increases it."""
         self.image *= 1 - amount * np.clip(shape + 0.5, 0, 1)
 
     def finish(self) -> np.ndarray:
-        """The pictures, with the fabric's grain: uint8 (N, 28, 28). What was not painted is 0."""
+        """The images with the grain of the fabric: uint8 (N, 28, 28). The background is 0."""
         self.image *= 1 + self.between(0.01, 0.07) * self.crop(self.fields[0])
         return np.clip(self.image * 255, 0, 255).astype(np.uint8)
 
 
 def torso(s: Sketch, top: Measure, hem: Measure, chest: Measure, skirt: Measure, nip: Measure) -> Array:
-    """Sloping shoulders; half-width `chest` at the top and `skirt` at the hem, taken in by `nip` half-way."""
+    """A torso with sloping shoulders: half-width `chest` at the top, `skirt` at the hem, less `nip` in the middle."""
     t = np.clip((s.y - top) / (hem - top), 0, 1)
     width = chest + t * (skirt - chest - (4 * nip) * (1 - t))
     return np.minimum(np.minimum(width - s.side, s.y - top - s.side * 0.22), hem - s.y)
 
 
 def sleeves(s: Sketch, top: Measure, chest: Measure, arm: Measure, swing: Measure, reach: Measure) -> Array:
-    """Two sleeves of half-width `arm`, that end `swing` beside the shoulder and `reach` below it."""
+    """Two sleeves of half-width `arm` that end `swing` outside the shoulder and `reach` below it."""
     shoulder = (chest - arm * 0.7, top + arm + 0.6)
     cuff = (shoulder[0] + swing, shoulder[1] + reach)
     return np.maximum(limb(s.side, s.y, shoulder, cuff, arm, arm * 0.75), ellipse(s.side, s.y, *shoulder, arm, arm))
 
 
 def sew(s: Sketch, body: Array, arms: Array, neck: Array) -> None:
-    """Paint sleeves and body of one fabric with a seam between, and open the neck, where the back sometimes shows."""
+    """Draw sleeves and body in one fabric with a seam between them. The neck is open and sometimes shows the back."""
     fabric = s.cloth()
     s.paint(arms, fabric * s.between(0.75, 1.05))
     s.darken(ring(body, 1.4), s.between(0.1, 0.7))
@@ -144,7 +144,7 @@ def sew(s: Sketch, body: Array, arms: Array, neck: Array) -> None:
 
 
 def t_shirt(s: Sketch) -> None:
-    """Short sleeves and a wide neck, often a print on the chest; now and then long sleeves."""
+    """Short sleeves, sometimes long ones, and a wide neck; often a print on the chest."""
     top, chest = s.between(-13.5, -11.5), s.between(6.5, 8.5)
     reach = s.between(2.5, 6) + s.sometimes(0.12) * s.between(4, 14)
     body = torso(s, top, s.between(10, 13.5), chest, skirt=s.between(6, 8.5), nip=s.between(-0.3, 1))
@@ -155,7 +155,7 @@ def t_shirt(s: Sketch) -> None:
 
 
 def trouser(s: Sketch) -> None:
-    """Two legs that part below the hips, with a waistband and a fly; a few are shorts."""
+    """Two legs that separate below the hips, a waistband and a fly; a few are shorts."""
     top, hips = s.between(-14, -12.5), s.between(4, 5.8)
     crotch, foot = top + s.between(6, 9), s.between(12.5, 14.5) - s.sometimes(0.06) * s.between(6, 12)
     seat = np.minimum(span(s.y, top, crotch), hips + (s.y - crotch) * 0.12 - s.side)
@@ -168,7 +168,7 @@ def trouser(s: Sketch) -> None:
 
 
 def pullover(s: Sketch) -> None:
-    """Long sleeves and a closed front, ribs at hem and neck, sometimes lettering on the chest."""
+    """Long sleeves, a closed front, ribbing at hem and neck; sometimes lettering on the chest."""
     top, hem, chest = s.between(-14, -12), s.between(9, 13), s.between(6.6, 8.8)
     body = torso(s, top, hem, chest, skirt=s.between(6, 8.6), nip=s.between(-0.6, 1))
     arms = sleeves(s, top, chest, s.between(1.9, 2.9), swing=s.between(2.8, 5.5), reach=s.between(16.5, 22.5))
@@ -181,7 +181,7 @@ def pullover(s: Sketch) -> None:
 
 
 def dress(s: Sketch) -> None:
-    """As long as the picture and narrow, with a skirt that widens; on straps, or with short or long sleeves."""
+    """As long as the image and narrow, with a widening skirt; straps, or short or long sleeves."""
     cut, top, chest = s.between(0, 1), s.between(-14, -12), s.between(3.5, 6.6)
     body = torso(s, top, s.between(12, 15), chest, skirt=s.between(4, 8.8), nip=s.between(-0.3, 1.8))
     arm = np.where(cut < 0.4, s.between(0.5, 1.2), s.between(1.4, 2.5))
@@ -193,7 +193,7 @@ def dress(s: Sketch) -> None:
 
 
 def coat(s: Sketch) -> None:
-    """Long sleeves and a long wide body, a front that opens, lapels, pockets."""
+    """Long sleeves, a long and wide body, an opening at the front, lapels and pockets."""
     top, chest = s.between(-14.5, -12.3), s.between(6.4, 8.6)
     body = torso(s, top, s.between(10.8, 14.5), chest, skirt=s.between(6.2, 9), nip=s.between(-0.3, 1.2))
     arms = sleeves(s, top, chest, s.between(2, 3.1), swing=s.between(2.5, 5), reach=s.between(17.5, 23.5))
@@ -207,7 +207,7 @@ def coat(s: Sketch) -> None:
 
 
 def shirt(s: Sketch) -> None:
-    """A collar and a line of buttons, both sometimes faint; short sleeves or long; the body of all the others."""
+    """A collar and a row of buttons, both sometimes faint; short or long sleeves; the same body as the other tops."""
     short, top, chest = s.sometimes(0.35), s.between(-13.7, -11.7), s.between(6.2, 8.4)
     reach = np.where(short > 0, s.between(3, 7), s.between(15, 22))
     body = torso(s, top, s.between(10.2, 14), chest, skirt=s.between(6, 8.7), nip=s.between(-0.3, 1.2))
@@ -224,18 +224,18 @@ def shirt(s: Sketch) -> None:
 def upper(
     s: Sketch, sole: Measure, ends: tuple[Measure, Measure], low: Measure, high: Measure, start: Measure, run: Measure
 ) -> Array:
-    """A shoe from its side, between its ends (toe, heel): `low` at the toe, it climbs from `start` on to `high`."""
+    """A shoe from the side, between its ends (toe, heel); its height rises from `low`, from `start` on, to `high`."""
     toe, heel = ends
     t = np.clip((s.x - start) / run, 0, 1)
     instep = low + (high - low) * (t * t * (1.6 - 0.6 * t))
-    # Height above a steep edge is more than the distance from it: without the root the edge would be hard.
+    # The height above a steep edge exceeds the distance from it: without the root the edge would be hard.
     roof = (s.y - sole + instep) / np.sqrt(1 + np.square((high - low) / run))
     nose = (s.x - toe) * 0.8 + (s.y - sole) * 0.6 + 1
     return np.minimum(np.minimum(roof, nose), np.minimum(sole - s.y, heel - s.x))
 
 
 def sandal(s: Sketch) -> None:
-    """A thin sole, flat or on a heel, and straps: over the toes, at the ankle, or strips left of a cut-out shoe."""
+    """A thin sole, flat or with a heel, and straps over the toes, at the ankle, or as strips of a cut-out shoe."""
     toe, heel, thick = s.between(-14, -12), s.between(11, 14), s.between(1, 2.6)
     base, rise = s.between(3.5, 7.5), s.between(3, 12) * s.sometimes(0.35)
     base = base + rise * 0.3
@@ -255,7 +255,7 @@ def sandal(s: Sketch) -> None:
 
 
 def sneaker(s: Sketch) -> None:
-    """A low closed shoe on a flat sole of another shade, with laces and a stripe on its side; some reach the ankle."""
+    """A low closed shoe with a flat sole of another shade, laces and a stripe on the side; some reach the ankle."""
     toe, heel, high = s.between(-14, -12.5), s.between(12, 14), s.between(7, 11.5) + s.sometimes(0.2) * s.between(2, 6)
     base, start, run = high * 0.5 + s.between(0.5, 3), s.between(-7, -2), s.between(5, 9)
     shoe = upper(s, base, (toe, heel), s.between(2.5, 4.5), high, start, run)
@@ -270,7 +270,7 @@ def sneaker(s: Sketch) -> None:
 
 
 def bag(s: Sketch) -> None:
-    """A box, sometimes wider below, with a flap and a clasp, and mostly with a handle above it."""
+    """A box, sometimes wider at the bottom, with a flap and a clasp, and usually a handle on top."""
     width, height, bottom = s.between(8.5, 14), s.between(4.5, 11), s.between(9, 13.5)
     top = bottom - 2 * height
     fabric = s.cloth()
@@ -287,7 +287,7 @@ def bag(s: Sketch) -> None:
 
 
 def ankle_boot(s: Sketch) -> None:
-    """A shoe with a shaft, on a heel, with a cuff and sometimes an elastic panel at the ankle."""
+    """A shoe with a shaft, a heel and a cuff, and sometimes an elastic panel at the ankle."""
     toe, heel, high = s.between(-14, -12), s.between(10, 13.5), s.between(10.5, 20)
     base, lift = high * 0.5 + s.between(0, 2), s.between(1, 4)
     start, run = s.between(-8, -2), s.between(4, 9)
@@ -304,7 +304,7 @@ def ankle_boot(s: Sketch) -> None:
     s.paint(np.maximum(sole, block), fabric * s.between(0.3, 1))
 
 
-# The position is the label: Fashion-MNIST's order.
+# The index is the label, as in Fashion-MNIST.
 GARMENTS: tuple[Callable[[Sketch], None], ...] = (
     *(t_shirt, trouser, pullover, dress, coat),
     *(sandal, shirt, sneaker, bag, ankle_boot),
@@ -312,7 +312,7 @@ GARMENTS: tuple[Callable[[Sketch], None], ...] = (
 
 
 def smooth(noise: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The sum over a window of that size (the edges wrap around), scaled so that white noise keeps its variance."""
+    """The sum over a window of this size, with wrapped edges, scaled so that white noise keeps its variance."""
     total = np.zeros_like(noise)
     for dy, dx in np.ndindex(height, width):
         total += np.roll(noise, (dy, dx), (0, 1))
@@ -320,7 +320,7 @@ def smooth(noise: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def noise_fields(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wide squares of noise to crop from: a fabric's grain, its print, its creases; each float32 (512, 512)."""
+    """Large noise fields for a fabric's grain, print and creases, to crop windows from; each float32 (512, 512)."""
     grain = rng.standard_normal((512, 512), np.float32)
     return grain, np.tanh(smooth(smooth(grain, 2, 2), 2, 2)), smooth(grain, 9, 3)
 
@@ -332,9 +332,9 @@ def draw_split(count: int, seed: int, split: int) -> tuple[np.ndarray, np.ndarra
     fields = noise_fields(rng)
     images = np.empty((count, SIZE, SIZE), np.uint8)
     for label, garment in enumerate(GARMENTS):
-        (places,) = np.nonzero(labels == label)
-        for start in range(0, len(places), CHUNK):
-            chunk = places[start : start + CHUNK]
+        (examples,) = np.nonzero(labels == label)
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples[start : start + CHUNK]
             sketch = Sketch(len(chunk), rng, fields)
             garment(sketch)
             images[chunk] = sketch.finish()
@@ -347,10 +347,10 @@ def generate(
     """Draw the data set: training images, training labels, test images, test labels.
 
     Images are uint8 (n, 28, 28), labels uint8 (n,) in Fashion-MNIST's order: T-shirt/top, trouser, pullover, dress,
-    coat, sandal, shirt, sneaker, bag, ankle boot. The classes are shuffled and of one size (within one example where n
-    is no multiple of ten). The result depends on the arguments alone, and the test set has a random stream of its own,
-    so neither split changes with the other's size. Another version of NumPy, or another processor, may round a sine
-    otherwise, and so a pixel by one. Raises ValueError for a split of fewer than ten examples or a negative seed.
+    coat, sandal, shirt, sneaker, bag, ankle boot. The examples are shuffled, and the classes have equal sizes (if n is
+    not a multiple of ten, they differ by one). The result depends only on the arguments, and the size of one split does
+    not change the other. Another version of NumPy or another processor may round a sine differently and change a pixel
+    by one. Raises ValueError for a split of fewer than ten examples or a negative seed.
     """
     if min(num_train, num_test) < len(GARMENTS):
         raise ValueError(f"a split needs at least {len(GARMENTS)} examples, got {num_train} and {num_test}")

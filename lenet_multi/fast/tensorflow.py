@@ -1,7 +1,7 @@
-"""Keras on TensorFlow, faster. `lenet_multi.fast` says what is done in every framework.
+"""The fast backend for Keras on TensorFlow. `lenet_multi.fast` describes the techniques that all frameworks share.
 
-Threads are TensorFlow's own here: it runs operations that do not need each other side by side, each in one thread. And
-it goes through all batches up to the next report without coming back to Python.
+The parts run in TensorFlow's threads: it runs independent operations in parallel, each in one thread. It also processes
+all batches up to the next report without returning to Python.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from lenet_multi.fast.parts import NUM_PARTS, THREADS_PER_PART
+from lenet_multi.fast.batch_parts import NUM_PARTS, THREADS_PER_PART
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(THREADS_PER_PART))
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(NUM_PARTS))
 
 from lenet_multi.backends import tensorflow as plain
 from lenet_multi.backends.tensorflow import device_of, framework_device, keras, tf
-from lenet_multi.data import BatchIndices, Split, epoch_order
+from lenet_multi.data import BatchSampler, Split, epoch_order
 from lenet_multi.fast.tensorflow_layers import FasterNet
-from lenet_multi.recorder import Recorder
+from lenet_multi.training.recorder import Recorder
 
 
 def __getattr__(name: str) -> Any:
-    """All that is not here is the plain backend's."""
+    """Take every other name from the plain backend."""
     return getattr(plain, name)
 
 
-def has_faster(net: keras.Model) -> bool:
-    """Whether the network is trained faster here: always, for the loop is faster with any network on any device."""
+def has_fast_loop(net: keras.Model) -> bool:
+    """Whether the fast loop supports the network: always, because it is faster with any network on any device."""
     return True
 
 
@@ -55,18 +55,18 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
-    """Train the network in place, report to the recorder, print the closing lines."""
+    """Train the network in place and report to the recorder."""
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    with net.distribute_strategy.scope():  # the one that the network was built in
-        # Both take examples by their indices, and gather the images where they compute.
+    with net.distribute_strategy.scope():  # the strategy that the network was built in
+        # Both networks take example indices and gather the images on their device.
         train_net, test_net = (FasterNet(net, data.images, batch_size) for data in (train_data, test_data))
         optimizer = keras.optimizers.SGD(learning_rate=float(lr))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         train_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
         test_net.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
     labels, test_labels = train_data.labels.astype(np.int64), test_data.labels.astype(np.int64)
-    num_batches = len(BatchIndices(len(train_data), batch_size))
+    num_batches = len(BatchSampler(len(train_data), batch_size))
     report_at = sorted(recorder.report_points(num_batches))
     for epoch in range(recorder.first_epoch, num_epochs):
         recorder.timer.start()

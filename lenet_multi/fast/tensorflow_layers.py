@@ -1,7 +1,7 @@
-"""A network in Keras that trains faster on a CPU. `lenet_multi.fast` says why convolution and pooling are one.
+"""A network in Keras that trains faster on a CPU. `lenet_multi.fast` explains why convolution and pooling are combined.
 
-Blocks of pixels become channels, for TensorFlow's strided convolutions are slow backward. And two gradients are written
-out that cost more than need be when left to TensorFlow: a bias's, and that of a mean over channels.
+Instead of strides, which are slow in TensorFlow's backward pass, blocks of pixels become channels. Two gradients are
+written out because TensorFlow computes them slowly: the gradient of a bias and the gradient of a mean over channels.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from lenet_multi.fast.parts import NUM_PARTS
+from lenet_multi.fast.batch_parts import NUM_PARTS
 
-MAX_CHANNELS = 16  # convolutions of more fill the processor's registers by themselves
+MAX_CHANNELS = 16  # convolutions with more channels already fill the processor's registers
 
 Step = Callable[[tf.Tensor], tf.Tensor]
 Pool: TypeAlias = layers.AveragePooling2D | layers.MaxPooling2D
 
 
 class FasterNet(keras.Model):
-    """The same function as a network, of the same variables, with each part of a batch on a core of its own.
+    """Computes the same function as a network, with the same variables, and each part of a batch on its own core.
 
     Args:
-        net: a network; one that is not sequential keeps its layers as they are.
-        images: uint8 (N, C, H, W), kept on the network's device. Given, this takes the indices of examples in place of
-            images, and gathers and scales them there.
-        batch_size: examples in a batch; `train_on_batch` and `test_on_batch` go through all that they are given.
+        net: a network. If it is not sequential, its layers run unchanged.
+        images: uint8 (N, C, H, W), stored on the network's device. If given, the input is example indices instead of
+            images, and the images are gathered and scaled on that device.
+        batch_size: `train_on_batch` and `test_on_batch` divide their examples into batches of this size.
     """
 
     def __init__(self, net: keras.Model, images: np.ndarray | None = None, batch_size: int = 256) -> None:
@@ -39,22 +39,22 @@ class FasterNet(keras.Model):
         self.batch_size = batch_size
         device = net.weights[0].value.device
         on_cpu = "CPU" in device
-        # TensorFlow crashes on parts without an example.
+        # TensorFlow crashes on parts without examples.
         smallest = NUM_PARTS if images is None else len(images) % batch_size or min(batch_size, len(images))
         self.num_parts = NUM_PARTS if on_cpu and smallest >= NUM_PARTS else 1
         self.steps = pool_convolutions(net.layers) if on_cpu and isinstance(net, keras.Sequential) else [net]
         self.images = None
         if images is not None:
             with tf.device(device):
-                # A GPU cannot gather bytes; as float16, 0 to 255 are themselves.
+                # A GPU cannot gather bytes. float16 represents 0 to 255 exactly.
                 self.images = tf.constant(images.transpose(0, 2, 3, 1), tf.uint8 if on_cpu else tf.float16)
                 if isinstance(self.steps[0], PooledConvolution):
                     self.images = self.steps[0].blocks(self.images)
-        # TensorFlow warns of a function that is traced often. Each network is another one: a partial tells it so.
+        # TensorFlow warns when it traces one function often. A partial makes a new function for each network.
         self.in_graph = tf.function(partial(self.call), reduce_retracing=True)
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        """Train on several batches, one after the other; the metrics are means over all of them."""
+        """Train on several batches, one after another; the metrics are means over all of them."""
         return self.batch_by_batch(super().train_step, data)
 
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
@@ -62,10 +62,10 @@ class FasterNet(keras.Model):
         return self.batch_by_batch(super().test_step, data)
 
     def batch_by_batch(self, step: Callable, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        """Take a step of Keras's with each batch, and give the metrics.
+        """Run a Keras step on each batch and return the metrics.
 
-        As a loop of the graph: Keras's own way to several steps at once reads them from tf.data, whose threads and the
-        parts' take the cores from each other.
+        The loop is part of the graph. Keras can also run several steps per call, but then it reads the batches from
+        tf.data, whose threads compete with those of the parts for the cores.
         """
         X, y = data[:2]
         num_examples = tf.shape(X)[0]
@@ -85,8 +85,8 @@ class FasterNet(keras.Model):
     def call(self, X: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         steps: list[Step] = []
         for step in self.steps:
-            in_blocks = self.images is not None and not steps  # the first step's input
-            steps.append(step.for_now(in_blocks) if isinstance(step, PooledConvolution) else step)
+            in_blocks = self.images is not None and not steps  # the stored images, which are the first step's input
+            steps.append(step.with_current_parameters(in_blocks) if isinstance(step, PooledConvolution) else step)
         size = tf.shape(X)[0]
         outputs = []
         for part in range(self.num_parts):
@@ -100,7 +100,7 @@ class FasterNet(keras.Model):
 
 
 def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvolution]:
-    """The layers, with each convolution of few channels and the pooling after it taken together."""
+    """The layers, with each convolution of few channels and the pooling after it combined."""
     steps: list[Step | PooledConvolution] = []
     rest = net_layers
     while rest:
@@ -127,7 +127,7 @@ def pool_convolutions(net_layers: list[layers.Layer]) -> list[Step | PooledConvo
 
 
 def is_plain(conv: layers.Conv2D, pool: Pool) -> bool:
-    """Whether the two are as the description's layers are: a square window, and pooling over 2 x 2 pixels."""
+    """Whether the kernel is square, the pooling is over 2 x 2 pixels, and all other settings are defaults."""
     settings = (conv.strides, conv.dilation_rate, conv.groups, conv.use_bias)
     square = len(set(conv.kernel_size)) == 1 and (conv.padding == "valid" or conv.kernel_size[0] % 2 == 1)
     pooling = pool.pool_size == pool.strides == (2, 2) and pool.padding == "valid"
@@ -137,9 +137,10 @@ def is_plain(conv: layers.Conv2D, pool: Pool) -> bool:
 class PooledConvolution:
     """A convolution, its activation and the pooling over 2 x 2 pixels after it.
 
-    An image (N, H, W, C) in blocks of s x s pixels is (N, H / s, W / s, s * s * C). The convolution takes it so, and
-    gives all pixels of a block at once: first those that come first in their 2 x 2 pixels, and so on. What the pooling
-    leaves has blocks of s / 2: of 1 pixel, or of 2 for another such convolution that takes them.
+    Images (N, H, W, C) in blocks of s x s pixels have the shape (N, H / s, W / s, s * s * C). The convolution takes
+    them in this shape and computes all output pixels of a block at once, as channels: first the pixels at the first
+    position of each 2 x 2 window, then those at the second, and so on. After pooling, blocks have s / 2 x s / 2 pixels:
+    one pixel, or 2 x 2 pixels if the next layer is another `PooledConvolution` and takes blocks.
     """
 
     def __init__(self, conv: layers.Conv2D, pool: Pool, padding: int, before: Step | PooledConvolution | None) -> None:
@@ -154,11 +155,11 @@ class PooledConvolution:
 
     @property
     def taps(self) -> int:
-        """How many blocks along each side the outputs in one block depend on."""
+        """The number of input blocks along each side that one block of outputs depends on."""
         return -(-(self.conv.kernel_size[0] + self.size - 1) // self.size)
 
     def blocks(self, images: tf.Tensor) -> tf.Tensor:
-        """Images in blocks, with the zeros around them that the convolution needs."""
+        """Pad the images with the zeros that the convolution needs, and arrange them in blocks."""
         padded = []
         for side in images.shape[1:3]:
             outputs = (side + 2 * self.padding - self.conv.kernel_size[0] + 1) // 2
@@ -166,8 +167,8 @@ class PooledConvolution:
             padded.append((self.padding, length - self.padding - side))
         return tf.nn.space_to_depth(pad(images, *padded), self.size)
 
-    def for_now(self, in_blocks: bool) -> Step:
-        """The step with the parameters as they are now; for an input that is in blocks already, or is not yet."""
+    def with_current_parameters(self, in_blocks: bool) -> Step:
+        """The step with the current parameters. `in_blocks`: whether the input is already in blocks."""
         conv = self.conv
         kernel = kernel_for_blocks(conv.kernel, self.size, self.taps)
         bias = tf.tile(conv.bias, [self.size**2])
@@ -179,14 +180,14 @@ class PooledConvolution:
                 x = self.blocks(x)
             x = convolution(x, kernel, bias)
             if self.is_max:
-                return conv.activation(largest_of_four(x))  # an activation never falls: it can wait
+                return conv.activation(largest_of_four(x))  # valid because no activation decreases
             return mean_of_four(conv.activation(x))
 
         return step
 
 
 def pad(x: tf.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
-    """Add zeros around images, or take away what is below 0."""
+    """Add zeros around the images; a negative number of rows or columns crops them at the end."""
     if min(rows + columns) < 0:
         x = x[:, : x.shape[1] + min(rows[1], 0), : x.shape[2] + min(columns[1], 0)]
     if max(rows + columns) > 0:
@@ -195,15 +196,15 @@ def pad(x: tf.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> tf.Ten
 
 
 def kernel_for_blocks(kernel: tf.Tensor, size: int, taps: int) -> tf.Tensor:
-    """From a kernel (k, k, in, out) to the one for blocks, (taps, taps, size * size * in, size * size * out).
+    """Convert a kernel (k, k, in, out) to the kernel for blocks, (taps, taps, size * size * in, size * size * out).
 
-    For each output pixel of a block it holds a copy that is shifted to the pixel's place.
+    It contains one copy of the kernel per output pixel of a block, shifted to the position of the pixel.
     """
     side, _, in_channels, out_channels = kernel.shape
     half = range(size // 2)
-    places = [(2 * a + i, 2 * b + j) for i in range(2) for j in range(2) for a in half for b in half]
-    spread = np.zeros((taps * size, taps * size, len(places), side, side), np.float32)
-    for number, (row, column) in enumerate(places):
+    positions = [(2 * a + i, 2 * b + j) for i in range(2) for j in range(2) for a in half for b in half]
+    spread = np.zeros((taps * size, taps * size, len(positions), side, side), np.float32)
+    for number, (row, column) in enumerate(positions):
         for i, j in np.ndindex(side, side):
             spread[row + i, column + j, number, i, j] = 1
     spread = spread.reshape(taps, size, taps, size, -1, side * side).transpose(0, 2, 1, 3, 4, 5)
@@ -215,7 +216,7 @@ def kernel_for_blocks(kernel: tf.Tensor, size: int, taps: int) -> tf.Tensor:
 
 @tf.custom_gradient
 def convolution(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
-    """A convolution with a bias, whose gradient is a product with ones."""
+    """A convolution with a bias; the gradient of the bias is computed as a product with ones."""
 
     def gradients(dy):
         like = {"out_backprop": dy, "strides": [1, 1, 1, 1], "padding": "VALID"}
@@ -239,10 +240,10 @@ def mean_of_four(x: tf.Tensor):
 
 
 def largest_of_four(x: tf.Tensor) -> tf.Tensor:
-    """The maximum over four sets of channels: shapes as `mean_of_four`.
+    """The maximum over four sets of channels: (N, H, W, 4 * C) to (N, H, W, C).
 
-    The first of equal numbers has the gradient. In blocks, numbers that would be equal may differ by a rounding error:
-    then another one has it.
+    Among equal values, the first one gets the gradient. Values that are equal without blocks may differ by a rounding
+    error with blocks; the gradient then goes to the largest.
     """
     first, second, third, fourth = tf.split(x, 4, axis=3)
     return tf.maximum(tf.maximum(tf.maximum(first, second), third), fourth)

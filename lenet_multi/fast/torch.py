@@ -1,8 +1,8 @@
-"""PyTorch, faster. `lenet_multi.fast` says what is done in every framework.
+"""The fast backend for PyTorch. `lenet_multi.fast` describes the techniques that all frameworks share.
 
 On a CPU the backward passes are written out (`torch_layers`): large arrays are overwritten in place, each array has the
-layout that its operation is fastest with, and autograd records nothing. On an NVIDIA GPU a step of training is
-recorded once and then launched as a whole (`cuda_graph`).
+fastest layout for its operation, and autograd records nothing. On an NVIDIA GPU a training step is recorded once and
+then launched as a whole (`cuda_graph`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from lenet_multi.fast.parts import THREADS_PER_PART, Threads, split
+from lenet_multi.fast.batch_parts import THREADS_PER_PART, Threads, split
 
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS_PER_PART))
 
@@ -22,20 +22,20 @@ from torch import Tensor, nn
 
 from lenet_multi.backends import torch as plain
 from lenet_multi.backends.torch import FRAMEWORK, batches, device_of, framework_device
-from lenet_multi.data import BatchIndices, Split
-from lenet_multi.fast import note_plain
+from lenet_multi.data import BatchSampler, Split
+from lenet_multi.fast import note_no_fast_loop
 from lenet_multi.fast.cuda_graph import Step, as_graph
 from lenet_multi.fast.torch_layers import Layers, fast_layers
-from lenet_multi.recorder import Recorder
+from lenet_multi.training.recorder import Recorder
 
 
 def __getattr__(name: str) -> Any:
-    """All that is not here is the plain backend's."""
+    """Take every other name from the plain backend."""
     return getattr(plain, name)
 
 
-def has_faster(net: nn.Module) -> bool:
-    """Whether the network is trained faster here: layers that are known, on a CPU; any network on an NVIDIA GPU."""
+def has_fast_loop(net: nn.Module) -> bool:
+    """Whether the fast loop supports the network: known layers on a CPU; any network on an NVIDIA GPU."""
     parameters = list(net.parameters())
     if not all(parameter.requires_grad for parameter in parameters):
         return False
@@ -46,14 +46,14 @@ def evaluate_accuracy(net: nn.Module, data_iter: Iterable, device: str | None = 
     """The fraction of the examples that the network classifies correctly."""
     layers = fast_layers(net)
     if layers is None or (device or device_of(net)) != "cpu":
-        note_plain(FRAMEWORK, "evaluation")
+        note_no_fast_loop(FRAMEWORK, "evaluation")
         return plain.evaluate_accuracy(net, data_iter, device)
     with Threads() as threads:
         return accuracy(net, layers, threads, data_iter)
 
 
 def accuracy(net: nn.Module, layers: Layers, threads: Threads, data_iter: Iterable) -> float:
-    """The fraction of the examples that the network, whose layers these are, classifies correctly."""
+    """The fraction of the examples that the network classifies correctly, computed by its fast layers."""
     net.eval()
     num_correct, num_examples = 0, 0
     for X, y in data_iter:
@@ -72,18 +72,18 @@ def train(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Recorder:
-    """Train the network in place, report to the recorder, print the closing lines."""
-    if not has_faster(net):
-        note_plain(FRAMEWORK)
+    """Train the network in place and report to the recorder."""
+    if not has_fast_loop(net):
+        note_no_fast_loop(FRAMEWORK)
         return plain.train(net, train_data, test_data, num_epochs, lr, batch_size, seed, recorder)
     device = device_of(net)
     to = framework_device(device)
-    # A step adds to these; only a report reads them.
+    # Each step adds to these; only a report reads them.
     loss_sum, num_correct = torch.zeros((), device=to), torch.zeros((), dtype=torch.long, device=to)
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
-    train_iter = batches(train_data, BatchIndices(len(train_data), batch_size, seed), device)
-    test_iter = batches(test_data, BatchIndices(len(test_data), batch_size), device)
+    train_iter = batches(train_data, BatchSampler(len(train_data), batch_size, seed), device)
+    test_iter = batches(test_data, BatchSampler(len(test_data), batch_size), device)
     num_batches = len(train_iter)
     report_at = recorder.report_points(num_batches)
     with step_and_evaluation(net, lr, loss_sum, num_correct) as (step, evaluate):
@@ -109,28 +109,28 @@ def train(
 def step_and_evaluation(
     net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor
 ) -> Iterator[tuple[Step, Callable[[Iterable], float]]]:
-    """Two functions: a step of plain SGD on the mean cross-entropy of a batch, and the accuracy on all of several.
+    """Yield two functions: a step of plain SGD on the mean cross-entropy of a batch, and the accuracy on all batches.
 
     Args:
-        net: its parameters are changed in place.
+        net: the network; the step changes its parameters in place.
         lr: learning rate.
-        loss_sum: float32 (), to which the losses of the batch's examples are added.
-        num_correct: int64 (), to which the number of correct predictions is added.
+        loss_sum: float32 (); the step adds the sum of the losses over the batch.
+        num_correct: int64 (); the step adds the number of correct predictions.
     """
     layers = fast_layers(net)
     if layers is None:
         step = as_graph(step_by_autograd(net, lr, loss_sum, num_correct), loss_sum.device)
         yield step, partial(plain.evaluate_accuracy, net)
         return
-    # A layer may stand twice: then it has two gradients, and gets both.
+    # A module may occur twice in the network. It then has two gradients, and the step applies both.
     parameters: list[Tensor] = [parameter for _, parameter in net.named_parameters(remove_duplicate=False)]
     with Threads() as threads:
 
         def step_in_parts(X: Tensor, y: Tensor) -> None:
             images = split(X)
-            found = threads.map(layers.gradients, images, split(y), [len(y)] * len(images))
+            results = threads.map(layers.gradients, images, split(y), [len(y)] * len(images))
             with layers.mode():
-                for gradients, part_loss_sum, part_num_correct in found:
+                for gradients, part_loss_sum, part_num_correct in results:
                     torch._foreach_add_(parameters, gradients, alpha=-lr)
                     loss_sum.add_(part_loss_sum)
                     num_correct.add_(part_num_correct)
@@ -139,7 +139,7 @@ def step_and_evaluation(
 
 
 def step_by_autograd(net: nn.Module, lr: float, loss_sum: Tensor, num_correct: Tensor) -> Step:
-    """The step of `step_and_evaluation`, with gradients by autograd."""
+    """The step of `step_and_evaluation`, with gradients from autograd."""
     parameters: list[Tensor] = list(net.parameters())
     loss = nn.CrossEntropyLoss()
 

@@ -1,29 +1,29 @@
-"""The layers of a network in PyTorch, faster on a CPU, with both of their passes written out.
+"""Layers that are faster on a CPU, in PyTorch, with written-out forward and backward passes.
 
-A layer keeps for its backward pass what `forward` gives second; `backward` gives the gradient of its input, and those
-of its parameters in order. Arrays are overwritten in place, and each has the layout that its operation is fastest with.
-`lenet_multi.fast` says why convolutions and poolings are computed together.
+Arrays are overwritten in place, and each has the fastest layout for its operation. `lenet_multi.fast` explains why
+convolution and pooling are combined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Size, Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from lenet_multi.fast.parts import NUM_PARTS
+from lenet_multi.fast.batch_parts import NUM_PARTS
+from lenet_multi.fast.torch_pooling import ACTIVATIONS, IDENTITY, POOLINGS, Activation, Pooling
 
 FEW_CHANNELS = 4  # input channels; with more, a strided convolution is slow backward
-PAIRED_CHANNELS = 8  # with as many, a vector register holds the channels of two pixels
-MANY_CHANNELS = 16  # with as many, the gradient of the input is fast with the channels last
-LARGE_WEIGHT = 5000  # numbers; from there on oneDNN's matrix product is faster than MKL's on some processors
+PAIRED_CHANNELS = 8  # up to this many, a vector register holds the channels of two pixels
+MANY_CHANNELS = 16  # from this many on, the gradient of the input is fast with the channels last
+LARGE_WEIGHT = 5000  # values; from this size on, oneDNN's matrix product is faster than MKL's on some processors
 
-SUM, NO_LABEL = 2, -100  # as the losses of `torch.nn` have them: the sum over the examples; a label that is none
+SUM, NO_LABEL = 2, -100  # arguments of PyTorch's losses: reduce to a sum; the label to ignore
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 GRADIENT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
@@ -31,36 +31,29 @@ Gradients = tuple[Tensor, ...]
 
 
 class Layer(Protocol):
-    """A layer with both of its passes."""
+    """A layer with a forward and a backward pass."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        """The output, and what the backward pass needs."""
+        """Return the output, and the values that `backward` needs."""
 
     def backward(self, dy: Tensor, kept: Any) -> tuple[Tensor | None, Gradients]:
-        """The gradients of the input, and of the parameters."""
+        """Return the gradients of the input and of the parameters, in order.
 
-
-class Activation(NamedTuple):
-    """A function, and the gradient of its input: from that of its output, and the output. Both overwrite their last
-    argument.
-    """
-
-    function: Callable[[Tensor], Tensor]
-    gradient: Callable[[Tensor, Tensor], Tensor]
+        Args:
+            dy: the gradient of the output.
+            kept: the values that `forward` returned for it.
+        """
 
 
 aten = torch.ops.aten
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.Sigmoid: Activation(torch.sigmoid_, lambda dy, y: aten.sigmoid_backward.grad_input(dy, y, grad_input=y)),
-    nn.Tanh: Activation(torch.tanh_, lambda dy, y: aten.tanh_backward.grad_input(dy, y, grad_input=y)),
-    nn.ReLU: Activation(torch.relu_, lambda dy, y: aten.threshold_backward.grad_input(dy, y, 0, grad_input=y)),
-}
-NONE = Activation(lambda x: x, lambda dy, y: dy)
 KNOWN = (nn.Conv2d, nn.Linear, nn.Flatten, nn.AvgPool2d, nn.MaxPool2d, *ACTIVATIONS)
 
 
 def fast_layers(net: nn.Module) -> Layers | None:
-    """The network's layers, where all are known and autograd is asked for nothing else; None elsewhere."""
+    """The network's fast layers, or None if it needs autograd or has nothing to gain.
+
+    It needs autograd if it has unknown layers, hooks, or parameters that are not float32 on a CPU.
+    """
     parameters = list(net.parameters())
     if type(net) is not nn.Sequential or not all(type(module) in KNOWN for module in net):
         return None
@@ -74,33 +67,38 @@ def fast_layers(net: nn.Module) -> Layers | None:
         return None
     kinds = [type(module) for module in net]
     if nn.Linear in kinds and nn.Flatten not in kinds[: kinds.index(nn.Linear)]:
-        return None  # a dense layer of arrays that are not flat
+        return None  # the input of a dense layer is not flat
     layers = list(layers_of(list(net)))
     pooled = any(isinstance(layer, StridedConvolution | ActivatedPool) for layer in layers)
     return Layers(layers) if pooled or NUM_PARTS > 1 else None
 
 
 class Layers:
-    """A network's layers, one after the other."""
+    """A network's layers, in order."""
 
     def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
-        # Inference mode does without all that autograd might ever ask for.
+        # Inference mode is faster than no_grad, but autograd cannot use its tensors.
         autograd = any(isinstance(layer, ByAutograd) for layer in layers)
         self.mode = torch.no_grad if autograd else torch.inference_mode
 
     def num_correct(self, X: Tensor, y: Tensor) -> Tensor:
-        """How many of these examples the network classifies correctly, int64 ()."""
+        """The number of examples that the network classifies correctly, int64 ()."""
         with self.mode():
             y_hat, _ = self.forward(X)
             return (y_hat.argmax(dim=1) == y).sum()
 
     def gradients(self, X: Tensor, y: Tensor, batch_size: int) -> tuple[Gradients, Tensor, Tensor]:
-        """What these examples add to a batch.
+        """The contribution of some examples of a batch to its gradients, loss and accuracy.
+
+        Args:
+            X: the images of these examples.
+            y: their labels.
+            batch_size: the size of the whole batch.
 
         Returns:
-            Their share of the gradients of the batch's mean loss, one for each parameter in order; the sum of their
-            losses, float32 (); how many of them are classified correctly, int64 ().
+            Their share of the gradients of the batch's mean loss, one per parameter in order; the sum of their losses,
+            float32 (); the number of correct predictions, int64 ().
         """
         with self.mode():
             y_hat, kept = self.forward(X)
@@ -109,26 +107,26 @@ class Layers:
             return self.backward(dy, kept), loss_sum, num_correct
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Any]]:
-        """The logits, and what the layers need for the backward pass."""
+        """The logits, and the values that the layers need for the backward pass."""
         kept = []
         for layer in self.layers:
-            x, for_backward = layer.forward(x)
-            kept.append(for_backward)
+            x, layer_kept = layer.forward(x)
+            kept.append(layer_kept)
         return x, kept
 
     def backward(self, dy: Tensor, kept: list[Any]) -> Gradients:
         """The gradients of all parameters, in order."""
         gradients: Gradients = ()
         for layer in reversed(self.layers):
-            dy, found = layer.backward(dy, kept.pop())  # type: ignore[assignment]
-            gradients = (*found, *gradients)
+            dy, layer_gradients = layer.backward(dy, kept.pop())  # type: ignore[assignment]
+            gradients = (*layer_gradients, *gradients)
         return gradients
 
 
 def cross_entropy(y_hat: Tensor, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """The sum over examples, and the gradient of their share of the batch's mean.
+    """The sum of the losses, and the gradient of the logits for the examples' share of the batch's mean loss.
 
-    By the operations that `nn.CrossEntropyLoss` and autograd call.
+    It calls the same operations as `nn.CrossEntropyLoss` and autograd.
     """
     log_probabilities = torch.log_softmax(y_hat, 1)
     l, count = aten.nll_loss_forward(log_probabilities, y, None, SUM, NO_LABEL)
@@ -138,7 +136,7 @@ def cross_entropy(y_hat: Tensor, y: Tensor, batch_size: int) -> tuple[Tensor, Te
 
 
 def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
-    """The modules as layers with both passes."""
+    """Convert the modules to layers with forward and backward passes."""
     rest = modules
     while rest:
         is_first = len(rest) == len(modules)
@@ -162,13 +160,13 @@ def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
                 rest = others
                 yield Dense(linear, ACTIVATIONS[type(after)])
             case [nn.Linear(bias=Tensor()) as linear, *rest]:
-                yield Dense(linear, NONE)
+                yield Dense(linear, IDENTITY)
             case [module, *rest]:
                 yield ByAutograd(module, is_first)
 
 
 def is_plain(module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d) -> bool:
-    """Whether it is as the description's layers are: nothing but sizes, channels and a convolution's padding."""
+    """Whether all settings are defaults, except sizes, channels and a convolution's padding."""
     if not isinstance(module, nn.Conv2d):
         plain = type(module)(module.kernel_size)
         same = all(getattr(module, name) == getattr(plain, name) for name in plain.__constants__)
@@ -180,7 +178,7 @@ def is_plain(module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d) -> bool:
 
 
 class ByAutograd:
-    """A module as it is; the first one's input wants no gradient."""
+    """A module that runs unchanged, with gradients from autograd. The input of the first module needs no gradient."""
 
     def __init__(self, module: nn.Module, is_first: bool) -> None:
         self.module, self.is_first = module, is_first
@@ -229,12 +227,12 @@ class Dense:
 
 
 def onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear` by oneDNN: PyTorch itself takes MKL, which leaves half of an AMD processor's vector registers idle."""
+    """`F.linear` by oneDNN: PyTorch's default, MKL, leaves half of an AMD processor's vector registers idle."""
     return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
 
 
 def takes_pairs(module: nn.Module) -> bool:
-    """Whether the module becomes a `Convolution` that is faster with the rows of its input in pairs."""
+    """Whether the module becomes a `Convolution` that is faster with its input rows in pairs."""
     return (
         isinstance(module, nn.Conv2d)
         and FEW_CHANNELS < module.in_channels <= PAIRED_CHANNELS
@@ -243,106 +241,15 @@ def takes_pairs(module: nn.Module) -> bool:
     )
 
 
-class Pooling(Protocol):
-    """An activation and the pooling after it; arrays are overwritten."""
-
-    scale: float
-    """What the gradients of `sets_gradient` still have to be multiplied by."""
-
-    def sets(self, x: Tensor) -> Tensor:
-        """Pool over sets of channels: (N, rows, places, numbers) to (N, rows, 1, numbers)."""
-
-    def sets_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The gradient of the array that `sets` was given and has left as `x`; `y` is what it returned."""
-
-    def windows(self, x: Tensor) -> Tensor:
-        """Pool over windows: (N, H, size, W, size, C) to (N, H, W, C)."""
-
-    def windows_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """As `sets_gradient`, for `windows`."""
-
-
-class MeanPooling:
-    """An activation, and then the mean."""
-
-    def __init__(self, activation: Activation, size: int) -> None:
-        self.activation, self.size, self.scale = activation, size, 1 / size**2
-
-    def sets(self, x: Tensor) -> Tensor:
-        """As `Pooling` says."""
-        # As a product, for `mean` is slow here.
-        return x.new_full((1, self.size**2), self.scale) @ self.activation.function(x)
-
-    def sets_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """As `Pooling` says; the mean's factor is left to the few numbers of the parameters."""
-        return self.activation.gradient(dy.expand_as(x), x)
-
-    def windows(self, x: Tensor) -> Tensor:
-        """As `Pooling` says."""
-        rows = total(self.activation.function(x).unbind(2))
-        return total(rows.unbind(3)) * self.scale
-
-    def windows_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """As `Pooling` says."""
-        n, height, size, *_ = x.shape
-        row = torch.cat([dy * self.scale] * size, dim=3).view(n, height, 1, -1)
-        return self.activation.gradient(row.expand(-1, -1, size, -1), x.view(n, height, size, -1))
-
-
-class MaxPooling:
-    """The maximum, and then the activation: it never falls, and so gives the same as before the maximum."""
-
-    scale = 1.0
-
-    def __init__(self, activation: Activation, size: int) -> None:
-        self.activation, self.size = activation, size
-
-    def sets(self, x: Tensor) -> Tensor:
-        """As `Pooling` says; leaves 1 in `x` where a number is larger than those before it, else 0."""
-        return self._largest(x.unbind(2)).unsqueeze(2)
-
-    def sets_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """As `Pooling` says; the first of equal numbers has the gradient."""
-        self._to_largest(dy.squeeze(2), x.unbind(2), y.squeeze(2))
-        return x
-
-    def windows(self, x: Tensor) -> Tensor:
-        """As `Pooling` says, and as `sets`."""
-        return self._largest(self._places(x))
-
-    def windows_gradient(self, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """As `Pooling` says, and as `sets_gradient`."""
-        self._to_largest(dy, self._places(x), y)
-        return x
-
-    def _places(self, x: Tensor) -> list[Tensor]:
-        return [place for row in x.unbind(2) for place in row.unbind(3)]
-
-    def _largest(self, places: Sequence[Tensor]) -> Tensor:
-        largest = places[0].clone()
-        for place in places[1:]:
-            so_far, largest = largest, torch.maximum(largest, place)
-            place.gt_(so_far)
-        return self.activation.function(largest)
-
-    def _to_largest(self, dy: Tensor, places: Sequence[Tensor], y: Tensor) -> None:
-        dy = self.activation.gradient(dy, y.clone())
-        for place in reversed(places[1:]):
-            dy.sub_(place.mul_(dy))
-        places[0].copy_(dy)
-
-
-POOLINGS: dict[type[nn.Module], type[MeanPooling] | type[MaxPooling]] = {
-    nn.AvgPool2d: MeanPooling,
-    nn.MaxPool2d: MaxPooling,
-}
-
-
 class StridedConvolution:
     """The first convolution, its activation and the pooling over s x s pixels after it.
 
-    `paired`: the output comes with its even rows and its odd rows apart, as (N, 2, C, H / 2, W), where H is even. The
-    convolution then makes 2 * s * s places' channels at once, and no copy is needed for what comes next.
+    Args:
+        conv: the convolution.
+        pooling: the activation and the pooling.
+        size: s.
+        paired: if the output height H is even, return the even and the odd rows separately, as (N, 2, C, H / 2, W).
+            The convolution then computes the channels of 2 * s * s positions at once, and the next layer needs no copy.
     """
 
     def __init__(self, conv: nn.Conv2d, pooling: Pooling, size: int, paired: bool) -> None:
@@ -353,30 +260,31 @@ class StridedConvolution:
         assert bias is not None
         height = (x.shape[2] + 2 * padding[0] - weight.shape[2] + 1) // size  # type: ignore[operator]
         rows = 2 * size if self.paired and height % 2 == 0 else size
-        places = spread_places(weight.shape, rows, size)
-        kernel = at_places(weight, places)
-        x = x.reshape(-1).view(x.shape)  # channels first; PyTorch takes a single channel for last as soon as for first
+        positions = spread_positions(weight.shape, rows, size)
+        kernel = at_positions(weight, positions)
+        x = x.reshape(-1).view(x.shape)  # channels first: with a single channel, PyTorch may assume channels last
         z = F.conv2d(x, kernel, bias.expand(rows * size, -1).reshape(-1), stride=(rows, size), padding=padding)
         shape = z.shape
         z = z.view(len(x), rows // size, size**2, -1)
         y = self.pooling.sets(z)
         pair = [2] if rows > size else []
-        return y.view(len(x), *pair, len(bias), *shape[2:]), (x, kernel, z, y, places, shape)
+        return y.view(len(x), *pair, len(bias), *shape[2:]), (x, kernel, z, y, positions, shape)
 
     def backward(self, dy: Tensor, kept: Any) -> tuple[None, Gradients]:
-        x, kernel, z, y, places, shape = kept
+        x, kernel, z, y, positions, shape = kept
         dz = self.pooling.sets_gradient(dy.reshape(y.shape), z, y).view(shape)
         stride = (z.shape[1] * self.size, self.size)
         _, dkernel, _ = convolution_backward(dz, x, kernel, stride, self.conv.padding, (False, True, False))
-        dweight = from_places(dkernel, places, self.conv.weight.shape)
+        dweight = from_positions(dkernel, positions, self.conv.weight.shape)
         dbias = dz.flatten(1).sum(0).view(-1, len(dweight), shape[2] * shape[3]).sum((0, 2))
         return None, (dweight * self.pooling.scale, dbias * self.pooling.scale)
 
 
 class Convolution:
-    """A convolution with the channels last in memory, but for the gradient of its input, which is slow so.
+    """A convolution with the channels last in memory.
 
-    That of few channels is a convolution itself, for two rows at once.
+    The gradient of an input with few channels is slow in this layout and uses channels first. If the input comes in
+    pairs of rows, its gradient is a convolution that computes two rows at once.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -400,7 +308,7 @@ class Convolution:
         _, channels, _, width = dy.shape
         dbias = dy.permute(0, 2, 3, 1).reshape(-1, width * channels).sum(0).view(width, channels).sum(0)
         if in_pairs:
-            kernel = at_places(weight, spread_places(weight.shape, 2, 1, transposed=True))
+            kernel = at_positions(weight, spread_positions(weight.shape, 2, 1, transposed=True))
             dx = F.conv2d(dy.contiguous(), kernel, stride=(2, 1), padding=weight.shape[2] - 1 - padding[0])
             return dx.view(len(dx), 2, -1, *dx.shape[2:]), (dweight, dbias)
         if x.shape[1] < MANY_CHANNELS:
@@ -410,20 +318,20 @@ class Convolution:
 
 
 def convolution_backward(dy: Tensor, x: Tensor, kernel: Tensor, stride: Any, padding: Any, which: Any) -> Gradients:
-    """The gradients of input, kernel and bias, those that `which` says; the bias's is sooner had by sums over `dy`."""
+    """The gradients of input, kernel and bias that `which` selects. For the bias, sums over `dy` are faster."""
     rest = ((1, 1), False, (0, 0), 1)  # dilation, not transposed, 1 group
     return aten.convolution_backward.default(dy, x, kernel, None, stride, padding, *rest, which)
 
 
 class ActivatedPool:
-    """The activation and the pooling over s x s pixels after a `Convolution`, whose output it overwrites."""
+    """The activation and the pooling over s x s pixels after a `Convolution`; it overwrites their input."""
 
     def __init__(self, pooling: Pooling, size: int) -> None:
         self.pooling, self.size = pooling, size
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         size = self.size
-        x = x.permute(0, 2, 3, 1).contiguous()  # as it is, but for a convolution of 1 channel
+        x = x.permute(0, 2, 3, 1).contiguous()  # no copy, except after a convolution with 1 channel
         n, height, width, channels = shape = x.shape
         height, width = height // size, width // size
         x = x[:, : height * size, : width * size].contiguous().view(n, height, size, width, size, channels)
@@ -435,43 +343,40 @@ class ActivatedPool:
         n, height, size, width, _, channels = x.shape
         dx = self.pooling.windows_gradient(dy.permute(0, 2, 3, 1), x, y)
         dx = dx.view(n, height * size, width * size, channels)
-        if dx.shape != shape:  # pixels that no window holds
+        if dx.shape != shape:  # pixels outside all windows
             dx = F.pad(dx, (0, 0, 0, shape[2] - dx.shape[2], 0, shape[1] - dx.shape[1]))
         return dx.permute(0, 3, 1, 2), ()
 
 
-def total(arrays: tuple[Tensor, ...]) -> Tensor:
-    """Their sum: for large slices of an array it is much faster than `sum`."""
-    return sum(arrays[1:], arrays[0])
-
-
 @cache
-def spread_places(shape: Size, rows: int, columns: int, transposed: bool = False) -> Tensor:
-    """Where a kernel's numbers go, for all places (i, j) in a window of rows x columns pixels.
+def spread_positions(shape: Size, rows: int, columns: int, transposed: bool = False) -> Tensor:
+    """Index array that shifts a kernel to all positions (i, j) in a window of rows x columns pixels.
 
     Args:
-        shape: the kernel's, (out, in, k, k).
-        transposed: for the kernel that takes the output's gradient to the input's, (in, out, k, k).
+        shape: the kernel's shape, (out, in, k, k).
+        rows: the height of the window.
+        columns: the width of the window.
+        transposed: use the kernel that maps the output's gradient to the input's, (in, out, k, k).
 
     Returns:
-        int64 (rows * columns * out, in, k + rows - 1, k + columns - 1): for each place the kernel shifted there, each
-        number as its index in the flattened kernel, and one past the last index where there is a zero.
+        int64 (rows * columns * out, in, k + rows - 1, k + columns - 1): the kernel shifted to each position, with every
+        value replaced by its index in the flattened kernel. The index for zeros is one past the last.
     """
     indices = torch.arange(shape.numel()).view(shape)
     if transposed:
         indices = indices.flip(2, 3).transpose(0, 1)
-    places = [(i, j) for i in range(rows) for j in range(columns)]
-    shifted = [F.pad(indices, (j, columns - 1 - j, i, rows - 1 - i), value=shape.numel()) for i, j in places]
+    positions = [(i, j) for i in range(rows) for j in range(columns)]
+    shifted = [F.pad(indices, (j, columns - 1 - j, i, rows - 1 - i), value=shape.numel()) for i, j in positions]
     return torch.cat(shifted)
 
 
-def at_places(weight: Tensor, places: Tensor) -> Tensor:
-    """The kernel shifted to each place."""
+def at_positions(weight: Tensor, positions: Tensor) -> Tensor:
+    """The kernel shifted to each position, with the index array from `spread_positions`."""
     numbers = torch.cat([weight.reshape(-1), weight.new_zeros(1)])
-    return numbers.index_select(0, places.view(-1)).view(places.shape)
+    return numbers.index_select(0, positions.view(-1)).view(positions.shape)
 
 
-def from_places(dkernel: Tensor, places: Tensor, shape: Size) -> Tensor:
-    """The gradient of the weight from that of the kernel at all places."""
+def from_positions(dkernel: Tensor, positions: Tensor, shape: Size) -> Tensor:
+    """The gradient of the weight, from the gradient of the kernel at all positions."""
     numbers = dkernel.new_zeros(shape.numel() + 1)
-    return numbers.index_add_(0, places.view(-1), dkernel.reshape(-1))[:-1].view(shape)
+    return numbers.index_add_(0, positions.view(-1), dkernel.reshape(-1))[:-1].view(shape)

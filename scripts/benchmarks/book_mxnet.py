@@ -1,10 +1,10 @@
-"""The book's way in Gluon, as a reader of the chapter would write it: the other side of `scripts/bench`.
+"""LeNet-5 in Gluon the book's way, as a reader of the chapter would write it. `scripts/bench` measures it.
 
     python scripts/benchmarks/book_mxnet.py --epochs 1
 
-Examples one by one through `transform_first(ToTensor())` and a DataLoader with four workers; the network is not
-hybridized; each step reads its loss and accuracy. The one thing that a reader of the book has not is the alias without
-which MXNet cannot be imported beside this NumPy; OMP_NUM_THREADS stays as MXNet sets it.
+`transform_first(ToTensor())` and a DataLoader with four workers process the examples one by one. The network is not
+hybridized, and each step reads its loss and accuracy. The only addition is the alias `numpy.bool`, because MXNet cannot
+be imported with a current NumPy without it. OMP_NUM_THREADS keeps MXNet's default.
 """
 
 import numpy
@@ -19,7 +19,7 @@ npx.set_np()
 
 
 def accuracy(y_hat, y):
-    """How many predictions are right."""
+    """Return the number of correct predictions."""
     return float((y_hat.argmax(axis=1).astype(y.dtype) == y).astype(y.dtype).sum())
 
 

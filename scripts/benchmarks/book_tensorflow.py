@@ -1,8 +1,8 @@
-"""The book's way in TensorFlow, as a reader of the chapter would write it: the other side of `scripts/bench`.
+"""LeNet-5 in Keras the book's way, as a reader of the chapter would write it. `scripts/bench` measures it.
 
     python scripts/benchmarks/book_tensorflow.py --epochs 1
 
-`tf.data` from tensor slices, batched and then shuffled; `fit` with a callback that evaluates after each epoch.
+`tf.data` makes batches from tensor slices, then shuffles the batches. A callback of `fit` evaluates after each epoch.
 """
 
 import tensorflow as tf

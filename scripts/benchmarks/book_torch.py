@@ -1,9 +1,9 @@
-"""The book's way in PyTorch, as a reader of the chapter would write it: the other side of `scripts/bench`.
+"""LeNet-5 in PyTorch the book's way, as a reader of the chapter would write it. `scripts/bench` measures it.
 
     python scripts/benchmarks/book_torch.py --epochs 1
 
-Examples one by one: a dataset of PIL images, a to-tensor transform, a DataLoader with four workers; each step reads its
-loss and accuracy.
+A dataset of PIL images, a to-tensor transform and a DataLoader with four workers process the examples one by one. Each
+step reads its loss and accuracy.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Images(Dataset):
-    """Each example as a PIL image, transformed; the whole set is kept as tensors, as torchvision keeps it."""
+    """The examples as transformed PIL images. The data are stored as tensors, as in torchvision's data sets."""
 
     def __init__(self, split, transform):
         self.images, self.labels = torch.from_numpy(split.images[:, 0]), torch.from_numpy(split.labels)
@@ -29,7 +29,7 @@ class Images(Dataset):
 
 
 def to_tensor(image):
-    """What torchvision's transform of that name does with a PIL image of any mode: (C, H, W), bytes from 0 to 1."""
+    """Convert a PIL image of any mode to a tensor (C, H, W) as torchvision's `ToTensor` does: bytes scale to [0, 1]."""
     dtype = {"I": np.int32, "I;16": np.int16, "F": np.float32}.get(image.mode, np.uint8)
     pixels = torch.from_numpy(np.array(image, dtype, copy=True))
     pixels = pixels.view(image.size[1], image.size[0], len(image.getbands()))
@@ -38,7 +38,7 @@ def to_tensor(image):
 
 
 def accuracy(y_hat, y):
-    """How many predictions are right."""
+    """Return the number of correct predictions."""
     return float((y_hat.argmax(dim=1).type(y.dtype) == y).type(y.dtype).sum())
 
 

@@ -1,15 +1,15 @@
-"""What the book's three programs share and their readers would not look at: options, data in memory, the clock."""
+"""Shared by the book's three programs: command-line options, data in memory, and time measurement."""
 
 import argparse
 import json
 import time
 
 from lenet_multi.data import load_dataset
-from lenet_multi.process import peak_rss_mb, seconds_since_process_start
+from lenet_multi.system.process import peak_rss_mb, seconds_since_process_start
 
 
 def arguments():
-    """The options, and Fashion-MNIST as arrays."""
+    """Parse the options. Returns them, and Fashion-MNIST as arrays."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -18,7 +18,7 @@ def arguments():
 
 
 def timed(train, *arguments, **settings):
-    """Train; what it gave (loss, train accuracy, test accuracy), and seconds."""
+    """Call `train` and return its results (loss, train accuracy, test accuracy) and durations in seconds."""
     startup_seconds = seconds_since_process_start()
     began = time.perf_counter()
     loss, train_acc, test_acc = train(*arguments, **settings)
@@ -31,6 +31,6 @@ def timed(train, *arguments, **settings):
     }
 
 
-def report(args, found):
-    """One line of JSON on standard output."""
-    print(json.dumps(found | {"epochs": args.epochs, "peak_rss_mb": peak_rss_mb()}))
+def report(args, results):
+    """Print the results as one line of JSON."""
+    print(json.dumps(results | {"epochs": args.epochs, "peak_rss_mb": peak_rss_mb()}))

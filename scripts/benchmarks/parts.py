@@ -1,7 +1,9 @@
-"""How long the parts of our training take in one framework and loop: the other programs here time whole runs.
+"""Measures the parts of a training run of lenet_multi: import, start-up, loading, training and evaluation.
 
-python scripts/benchmarks/parts.py torch --loop fast
-python scripts/benchmarks/parts.py torch --matmul
+    python scripts/benchmarks/parts.py torch --loop fast
+    python scripts/benchmarks/parts.py torch --matmul
+
+The other programs in this folder measure complete runs.
 """
 
 import argparse
@@ -13,23 +15,23 @@ import numpy as np
 
 from lenet_multi import PRESETS
 from lenet_multi.backends import LOOPS, load_backend
-from lenet_multi.data import BatchIndices, load_dataset
-from lenet_multi.process import seconds_since_process_start
-from lenet_multi.recorder import Recorder
+from lenet_multi.data import BatchSampler, load_dataset
+from lenet_multi.system.process import seconds_since_process_start
+from lenet_multi.training.recorder import Recorder
 
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description="Measure the parts of a training run, and print them as JSON.")
 parser.add_argument("backend")
 parser.add_argument("--loop", choices=LOOPS, default="plain")
-parser.add_argument("--matmul", action="store_true", help="the rate of a float32 matrix product, in place of the parts")
+parser.add_argument("--matmul", action="store_true", help="instead, measure the rate of a float32 matrix product")
 args = parser.parse_args()
-own = seconds_since_process_start()
+before_import = seconds_since_process_start()
 began = time.perf_counter()
 backend = load_backend(args.backend, fast=args.loop == "fast")
 imported = time.perf_counter()
 
 
 def seconds(run, times=1):
-    """The best of so many times."""
+    """Return the shortest duration of several runs, in seconds."""
     best = float("inf")
     for _ in range(times):
         start = time.perf_counter()
@@ -39,6 +41,7 @@ def seconds(run, times=1):
 
 
 def matmul_gflops():
+    """Return the highest rate of eight float32 products of 2048 x 2048 matrices."""
     a = np.random.default_rng(0).random((2048, 2048), np.float32)
     if args.backend == "torch":
         import torch
@@ -64,10 +67,10 @@ else:
     dataset = load_dataset("fashion-mnist")
     loaded = time.perf_counter()
     net = backend.LeNet(PRESETS["lenet5"], device="cpu")
-    first = next(iter(backend.batches(dataset.train, BatchIndices(len(dataset.train), 256, seed=0))))
+    first = next(iter(backend.batches(dataset.train, BatchSampler(len(dataset.train), 256, seed=0))))
     ready = time.perf_counter()
-    train_iter = backend.batches(dataset.train, BatchIndices(len(dataset.train), 256, seed=0))
-    test_iter = backend.batches(dataset.test, BatchIndices(len(dataset.test), 256))
+    train_iter = backend.batches(dataset.train, BatchSampler(len(dataset.train), 256, seed=0))
+    test_iter = backend.batches(dataset.test, BatchSampler(len(dataset.test), 256))
 
     def evaluate():
         backend.evaluate_accuracy(net, test_iter)
@@ -85,11 +88,11 @@ else:
         json.dumps(
             {
                 "import_seconds": imported - began,
-                "ready_seconds": own + ready - imported,
+                "ready_seconds": before_import + ready - imported,
                 "data_seconds": loaded - imported,
                 "examples_per_sec": len(dataset.train) / (timers[1] - timers[0]),
                 "evaluation_per_sec": len(dataset.test) / seconds(evaluate, 5),
-                "load_ms": seconds(load, 2) / len(BatchIndices(len(dataset.train), 256)) * 1000,
+                "load_ms": seconds(load, 2) / len(BatchSampler(len(dataset.train), 256)) * 1000,
             }
         )
     )

@@ -1,4 +1,4 @@
-"""What the built site refers to: links, pictures, scripts and styles, and which of them lead nowhere."""
+"""Collects the links, pictures, scripts and styles of the built site, and finds broken and external ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# What a browser fetches by itself; a link is followed by a reader.
+# Elements that a browser fetches without a click, and the attributes with the address.
 LOADED = {
     "script": "src",
     "img": "src",
@@ -22,12 +22,20 @@ LOADED = {
     "embed": "src",
     "link": "href",
 }
-NOT_LOADED = {"author", "canonical", "help", "index", "next", "prev", "search"}  # of <link>: said, not fetched
+NOT_LOADED = {
+    "author",
+    "canonical",
+    "help",
+    "index",
+    "next",
+    "prev",
+    "search",
+}  # values of rel in <link> that are not fetched
 
 
 @dataclass
 class Page(HTMLParser):
-    """The references of one page, and the places in it that can be linked to."""
+    """The references of one page, and the ids that links can point to."""
 
     path: Path
     links: list[str] = field(default_factory=list)
@@ -42,16 +50,16 @@ class Page(HTMLParser):
         self.feed(self.path.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.ids |= {value for value in (given.get("id"), given.get("name") if tag == "a" else None) if value}
-        if tag == "a" and given.get("href"):
-            self.links.append(given["href"] or "")
+        values = dict(attrs)
+        self.ids |= {value for value in (values.get("id"), values.get("name") if tag == "a" else None) if value}
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"] or "")
         if tag == "img":
-            self.pictures.append(given)
-        if tag in LOADED and given.get(LOADED[tag]) and given.get("rel") not in NOT_LOADED:
-            self.loaded.append(given[LOADED[tag]] or "")
-        if given.get("style"):
-            self.styles.append(given["style"] or "")
+            self.pictures.append(values)
+        if tag in LOADED and values.get(LOADED[tag]) and values.get("rel") not in NOT_LOADED:
+            self.loaded.append(values[LOADED[tag]] or "")
+        if values.get("style"):
+            self.styles.append(values["style"] or "")
         self._in_style = tag == "style"
 
     def handle_data(self, data: str) -> None:
@@ -71,34 +79,35 @@ def html_files(site: Path) -> list[Path]:
     return sorted(site.rglob("*.html"))
 
 
-def is_elsewhere(reference: str) -> bool:
-    """Whether it leads out of the site: to another host, or to a program like mail."""
+def is_external(reference: str) -> bool:
+    """Whether a reference leads out of the site: to another host, or to a program such as mail."""
     parts = urlsplit(reference)
     return bool(parts.netloc) or parts.scheme not in ("", "data")
 
 
 def css_references(css: str) -> list[str]:
+    """The addresses in `url(...)` and `@import`."""
     return [a or b for a, b in re.findall(r"""url\(\s*["']?([^"')]+)|@import\s+["']([^"']+)""", css)]
 
 
-def loaded_from_elsewhere(site: Path) -> Iterator[str]:
-    """`page: address` of each script, style, font and picture that another host would be asked for."""
+def loaded_externally(site: Path) -> Iterator[str]:
+    """Yield `page: address` for each script, style, font and picture on another host."""
     for path in html_files(site):
         page = read(path)
-        references = [*page.loaded, *(found for css in page.styles for found in css_references(css))]
-        yield from (f"{path.relative_to(site)}: {found}" for found in references if is_elsewhere(found))
+        references = [*page.loaded, *(address for css in page.styles for address in css_references(css))]
+        yield from (f"{path.relative_to(site)}: {address}" for address in references if is_external(address))
     for path in sorted(site.rglob("*.css")):
-        found_in = css_references(path.read_text())
-        yield from (f"{path.relative_to(site)}: {found}" for found in found_in if is_elsewhere(found))
+        references = css_references(path.read_text())
+        yield from (f"{path.relative_to(site)}: {address}" for address in references if is_external(address))
 
 
 def broken(site: Path) -> Iterator[str]:
-    """`page: address` of each link, picture, script and style within the site that leads nowhere."""
+    """Yield `page: address` for each link, picture, script and style within the site whose target is missing."""
     for path in html_files(site):
         page = read(path)
         for reference in [*page.links, *page.loaded]:
             parts = urlsplit(reference)
-            if is_elsewhere(reference) or parts.scheme == "data":
+            if is_external(reference) or parts.scheme == "data":
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if target.is_dir():
@@ -109,17 +118,17 @@ def broken(site: Path) -> Iterator[str]:
     for path in sorted(site.rglob("*.css")):
         for reference in css_references(path.read_text()):
             parts = urlsplit(reference)
-            if is_elsewhere(reference) or parts.scheme == "data" or not parts.path:
+            if is_external(reference) or parts.scheme == "data" or not parts.path:
                 continue
             if not (path.parent / unquote(parts.path)).is_file():
                 yield f"{path.relative_to(site)}: {reference}"
 
 
 def without_alternative(site: Path) -> Iterator[str]:
-    """`page: picture` of each picture that has no alternative text of its own."""
+    """Yield `page: picture` for each picture without an alternative text."""
     for path in html_files(site):
         for picture in read(path).pictures:
             source, text = picture.get("src") or "", (picture.get("alt") or "").strip()
-            # Where none is given, Sphinx writes the picture's address.
+            # Without an alternative text, Sphinx writes the picture's address.
             if not text or text == source or Path(text).name == Path(source).name:
                 yield f"{path.relative_to(site)}: {source}"

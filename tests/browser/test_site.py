@@ -1,4 +1,4 @@
-"""The built site and a comparison's report, as files and in a real browser: scripts/browser-test runs this."""
+"""Tests the files of the built site, and the site and a comparison's report in a browser; see scripts/browser-test."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ import lenet_multi
 
 SITE = Path(__file__).parents[2] / "docs" / "_build" / "html"
 PAGES = [str(path.relative_to(SITE)) for path in built_site.html_files(SITE)]
-READ = [page for page in PAGES if not page.startswith(("_modules", "genindex", "py-modindex", "search"))]
+CONTENT_PAGES = [page for page in PAGES if not page.startswith(("_modules", "genindex", "py-modindex", "search"))]
 FRAMEWORKS = ("PyTorch", "Keras", "Gluon")
-PATIENCE = 120_000  # milliseconds: a machine may be busy
+TIMEOUT = 120_000  # milliseconds; long, because the machine may be busy
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
-# The files
+# Files
 
 
 def test_the_site_is_built():
     assert "index.html" in PAGES, "run scripts/docs first"
 
 
-def test_nothing_is_loaded_from_elsewhere():
-    assert list(built_site.loaded_from_elsewhere(SITE)) == []
+def test_nothing_is_loaded_from_other_hosts():
+    assert list(built_site.loaded_externally(SITE)) == []
 
 
 def test_no_link_or_picture_is_broken():
@@ -47,17 +47,17 @@ def test_every_picture_has_alternative_text():
     assert list(built_site.without_alternative(SITE)) == []
 
 
-def test_every_public_name_has_its_entry_in_the_reference():
+def test_every_public_name_is_in_the_reference():
     with (SITE / "objects.inv").open("rb") as file:
         inventory = InventoryFile.loads(file.read(), uri="")
     documented = {name.rpartition(".")[2] for kind in inventory.data.values() for name in kind}
     assert set(lenet_multi.__all__) <= documented
 
 
-def test_what_is_wrong_with_a_site_is_noticed(tmp_path):
+def test_faults_of_a_site_are_found(tmp_path):
     (tmp_path / "a.html").write_text(
         '<script src="https://cdn.example/x.js"></script><link rel="stylesheet" href="//fonts.example/f.css">'
-        '<a href="b.html#there">right</a><a href="b.html#nowhere">wrong</a><a href="https://example.org">elsewhere</a>'
+        '<a href="b.html#there">right</a><a href="b.html#nowhere">wrong</a><a href="https://example.org">external</a>'
         '<img src="gone.png" alt="A picture."><img src="b.png"><style>@import "https://cdn.example/s.css";</style>'
     )
     (tmp_path / "b.html").write_text('<p id="there">text</p><img src="b.png" alt="b.png">')
@@ -65,7 +65,7 @@ def test_what_is_wrong_with_a_site_is_noticed(tmp_path):
     (tmp_path / "s.css").write_text(
         "@font-face { src: url(http://fonts.example/f.woff) } p { background: url(no.png) }"
     )
-    assert list(built_site.loaded_from_elsewhere(tmp_path)) == [
+    assert list(built_site.loaded_externally(tmp_path)) == [
         "a.html: https://cdn.example/x.js",
         "a.html: //fonts.example/f.css",
         "a.html: https://cdn.example/s.css",
@@ -75,14 +75,14 @@ def test_what_is_wrong_with_a_site_is_noticed(tmp_path):
     assert list(built_site.without_alternative(tmp_path)) == ["a.html: b.png", "b.html: b.png"]
 
 
-# In the browser
+# Pages in the browser
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium, "expected chromium on the PATH: scripts/browser-test installs it"
-    # Chromium has no sandbox where it is root that runs it, as in most containers.
+    # Chromium's sandbox does not work as root, the usual user in containers.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
@@ -90,22 +90,22 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 class Server(ThreadingHTTPServer):
-    request_queue_size = 128  # a page asks for many files at once, and the default of 5 turns some of them away
+    request_queue_size = 128  # a page requests many files at once, and the default of 5 would refuse some
 
     def handle_error(self, request, client_address) -> None:
-        """A browser may leave before it has got everything: that is no error of the site."""
+        """Ignore errors: a browser may close a connection early, which is no fault of the site."""
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
-    """The address of the site, as it is when it is published."""
-    server = Server(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    """The address of the site on a local server."""
+    server = Server(("127.0.0.1", 0), partial(QuietHandler, directory=str(SITE)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -119,43 +119,43 @@ def on_disk() -> str:
     return SITE.as_uri() + "/"
 
 
-def watched(page: Page) -> list[str]:
-    """What goes wrong on a page from now on: errors and warnings of its console, and files that do not come."""
+def record_problems(page: Page) -> list[str]:
+    """Return a list to which the page adds its problems: console errors and warnings, failed and external requests."""
     problems: list[str] = []
 
-    def hear(said: ConsoleMessage) -> None:
-        if said.type in ("error", "warning"):
-            problems.append(f"{said.text} ({said.location['url']})")
+    def on_message(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            problems.append(f"{message.text} ({message.location['url']})")
 
-    def receive(response: Response) -> None:
+    def on_response(response: Response) -> None:
         if response.status >= 400:
             problems.append(f"{response.url}: {response.status}")
 
-    def ask(request: Request) -> None:
+    def on_request(request: Request) -> None:
         if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
-            problems.append(f"{request.url} is elsewhere")
+            problems.append(f"{request.url} is external")
 
-    page.on("console", hear)
+    page.on("console", on_message)
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("requestfailed", lambda request: problems.append(f"{request.url} did not come"))
-    page.on("response", receive)
-    page.on("request", ask)
+    page.on("requestfailed", lambda request: problems.append(f"{request.url} failed"))
+    page.on("response", on_response)
+    page.on("request", on_request)
     return problems
 
 
 @pytest.fixture
 def page(browser) -> Iterator[Page]:
-    """A page at which nothing may go wrong."""
+    """A page that must have no problems at the end of the test."""
     context = browser.new_context(viewport=DESKTOP)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT)
     page = context.new_page()
-    problems = watched(page)
+    problems = record_problems(page)
     yield page
     context.close()
     assert problems == []
 
 
-def test_text_that_hardly_stands_out_and_a_page_too_wide_are_noticed(browser):
+def test_low_contrast_and_a_page_that_is_too_wide_are_found(browser):
     page = browser.new_page(viewport=PHONE)
     page.set_content("<article style='background: #fff8'><p>clear<p style='color: #aaa'>faint</article>")
     contrast, text = page.evaluate(CONTRAST)
@@ -166,104 +166,104 @@ def test_text_that_hardly_stands_out_and_a_page_too_wide_are_noticed(browser):
     page.close()
 
 
-def test_what_goes_wrong_on_a_page_is_noticed(browser, served):
+def test_problems_of_a_page_are_recorded(browser, served):
     page = browser.new_page()
-    problems = watched(page)
+    problems = record_problems(page)
     page.goto(served + "index.html")
     assert problems == []
     page.set_content(
-        "<script>console.error('said'); throw new Error('thrown')</script>"
-        f"<img src='{served}gone.png'><img src='http://elsewhere.invalid/x.png'>",
+        "<script>console.error('logged'); throw new Error('thrown')</script>"
+        f"<img src='{served}gone.png'><img src='http://external.invalid/x.png'>",
         wait_until="load",
     )
     page.close()
-    told = " ".join(problems)
-    for wrong in ("said", "thrown", "gone.png: 404", "elsewhere.invalid/x.png is elsewhere"):
-        assert wrong in told
+    recorded = " ".join(problems)
+    for problem in ("logged", "thrown", "gone.png: 404", "external.invalid/x.png is external"):
+        assert problem in recorded
 
 
-# What is wider than the window and does not scroll in a frame of its own makes the whole page scroll sideways.
+# True if an element is wider than the window without its own scroll bar, so that the page scrolls sideways.
 TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 BROKEN_PICTURES = "[...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
-# The relative luminance of text and ground, as the Web Content Accessibility Guidelines have it.
+# The lowest contrast between text and background, as the Web Content Accessibility Guidelines define it, and its text.
 CONTRAST = """() => {
     const numbers = color => color.match(/[0-9.]+/g).map(Number);
     const luminance = color => {
         const [r, g, b] = color.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    const ground = element => {
+    const background = element => {
         if (!element) return [255, 255, 255];
         const [r, g, b, alpha = 1] = numbers(getComputedStyle(element).backgroundColor);
         if (alpha === 1) return [r, g, b];
-        const below = ground(element.parentElement);
+        const below = background(element.parentElement);
         return [r, g, b].map((v, i) => alpha * v + (1 - alpha) * below[i]);
     };
-    let least = [21, ''];
-    const read = ['p', 'li', 'td', 'h1', 'h2', 'pre span', 'a'].map(tag => `article ${tag}`).join();
-    for (const element of document.querySelectorAll(read)) {
+    let lowest = [21, ''];
+    const selector = ['p', 'li', 'td', 'h1', 'h2', 'pre span', 'a'].map(tag => `article ${tag}`).join();
+    for (const element of document.querySelectorAll(selector)) {
         if (!element.checkVisibility() || !element.textContent.trim()) continue;
         const text = numbers(getComputedStyle(element).color).slice(0, 3);
-        const [brighter, darker] = [luminance(text), luminance(ground(element))].sort((a, b) => b - a);
+        const [brighter, darker] = [luminance(text), luminance(background(element))].sort((a, b) => b - a);
         const contrast = (brighter + 0.05) / (darker + 0.05);
-        if (contrast < least[0]) least = [contrast, element.textContent.slice(0, 40)];
+        if (contrast < lowest[0]) lowest = [contrast, element.textContent.slice(0, 40)];
     }
-    return least;
+    return lowest;
 }"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_page_can_be_read(browser, served, size, scheme):
-    """Nothing goes wrong on it, no picture is missing, it does not scroll sideways, and its text stands out."""
+def test_every_page_is_readable(browser, served, size, scheme):
+    """It has no problems, no missing picture, no sideways scrolling, and enough contrast."""
     context = browser.new_context(viewport=size, color_scheme=scheme)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT)
     page = context.new_page()
-    problems = watched(page)
-    for name in READ:
+    problems = record_problems(page)
+    for name in CONTENT_PAGES:
         page.goto(served + name, wait_until="load")
         page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
         page.wait_for_function("[...document.images].every(image => image.complete)")
         assert page.evaluate(BROKEN_PICTURES) == [], name
         assert not page.evaluate(TOO_WIDE), name
         contrast, text = page.evaluate(CONTRAST)
-        assert contrast >= 4.5, f"{name}: {text!r} stands out by {contrast:.1f} only"
+        assert contrast >= 4.5, f"{name}: the contrast of {text!r} is only {contrast:.1f}"
     context.close()
     assert problems == []
 
 
-@pytest.mark.parametrize("name", [page for page in PAGES if page not in READ])
-def test_pages_to_look_things_up_open(page, served, name):
+@pytest.mark.parametrize("name", [page for page in PAGES if page not in CONTENT_PAGES])
+def test_index_and_search_pages_open(page, served, name):
     page.goto(served + name)
 
 
-def shown(page: Page) -> set[str]:
-    """The names of the tabs that are open, over all tab sets of the page."""
+def open_tabs(page: Page) -> set[str]:
+    """The names of the open tabs in all tab sets of the page."""
     return {label.inner_text() for label in page.locator(".sd-tab-set > input:checked + label").all()}
 
 
 @pytest.mark.parametrize("where", ["served", "on_disk"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_tab_switches_all_and_stays(page, request, where, framework):
+def test_a_selected_tab_switches_all_tab_sets_and_is_remembered(page, request, where, framework):
     address = request.getfixturevalue(where)
     page.goto(address + "lenet.html")
     num_sets = page.locator(".sd-tab-set").count()
     assert num_sets >= 5
-    assert shown(page) == {FRAMEWORKS[0]}
+    assert open_tabs(page) == {FRAMEWORKS[0]}
     page.locator(".sd-tab-set").nth(2).get_by_text(framework, exact=True).click()
-    assert shown(page) == {framework}
+    assert open_tabs(page) == {framework}
     assert page.locator(".sd-tab-content:visible").count() == num_sets
     page.reload()
-    assert shown(page) == {framework}
+    assert open_tabs(page) == {framework}
     page.goto(address + "backends.html")
-    assert shown(page) == {framework}
+    assert open_tabs(page) == {framework}
 
 
-def test_tabs_can_be_chosen_with_the_keyboard(page, served):
+def test_tabs_can_be_selected_with_the_keyboard(page, served):
     page.goto(served + "lenet.html")
     page.locator(".sd-tab-set > input").first.focus()
     page.keyboard.press("ArrowRight")
-    assert shown(page) == {"Keras"}
+    assert open_tabs(page) == {"Keras"}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_each_tab_shows_the_code_of_its_framework(page, served, framework, only_
 
 
 def test_the_code_shown_is_the_code(page, served):
-    """Every function in the tabs stands in the package's file, character by character."""
+    """Every code block in the tabs is in the source files, character by character."""
     page.goto(served + "lenet.html")
     for framework, module in zip(FRAMEWORKS, ("torch", "tensorflow", "mxnet"), strict=True):
         page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
@@ -297,7 +297,7 @@ CUT_OFF = """[...document.querySelectorAll('article pre')]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_no_line_of_the_chapters_code_is_cut_off(browser, served, framework):
+def test_no_line_of_the_code_is_cut_off(browser, served, framework):
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.goto(served + "lenet.html")
@@ -310,7 +310,7 @@ def test_no_line_of_the_chapters_code_is_cut_off(browser, served, framework):
     context.close()
 
 
-def test_formulas_are_drawn_with_the_font_that_comes_along(page, served):
+def test_formulas_use_the_font_of_the_site(page, served):
     page.goto(served + "lenet.html")
     page.wait_for_function("document.fonts.status === 'loaded'")
     assert page.evaluate("[...document.fonts].map(font => font.status)") == ["loaded"]
@@ -320,7 +320,7 @@ def test_formulas_are_drawn_with_the_font_that_comes_along(page, served):
     assert "$" not in page.locator("article").inner_text()
 
 
-def test_search_finds_without_network(page, served):
+def test_search_works_without_a_network(page, served):
     page.goto(served + "search.html?q=flatten")
     page.get_by_role("link", name="Where the frameworks differ").first.wait_for()
 
@@ -329,15 +329,15 @@ def test_the_notebook_can_be_downloaded(page, served):
     page.goto(served + "first-steps.html")
     link = page.get_by_role("link", name="download it")
     assert link.get_attribute("download") is not None
-    came = page.request.get(served + (link.get_attribute("href") or ""))
-    assert came.body() == (SITE.parents[1] / "first-steps.ipynb").read_bytes()
+    response = page.request.get(served + (link.get_attribute("href") or ""))
+    assert response.body() == (SITE.parents[1] / "first-steps.ipynb").read_bytes()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_report_of_a_comparison_opens_from_disk(browser, report, size):
     context = browser.new_context(viewport=size)
     page = context.new_page()
-    problems = watched(page)
+    problems = record_problems(page)
     page.goto(report.as_uri())
     assert page.locator("table").count() >= 1
     assert page.evaluate("document.images.length") >= 1
@@ -349,7 +349,7 @@ def test_the_report_of_a_comparison_opens_from_disk(browser, report, size):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
-    """That of a comparison of all three frameworks on small data, moved away from the rest of its folder."""
+    """The report of a comparison of all three frameworks on small data, copied out of the comparison's folder."""
     folder = tmp_path_factory.mktemp("comparison")
     data = write_folder(folder / "data")
     options = ["--dataset", str(data), "--epochs", "1", "--batch-size", "32", "--out", str(folder / "three")]

@@ -1,0 +1,1 @@
+"""Parity checks: every backend against a float64 reference in NumPy."""

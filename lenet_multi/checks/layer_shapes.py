@@ -1,0 +1,75 @@
+"""The output shape of every layer, as described and as each framework computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.backends import load_backend
+from lenet_multi.backends.layouts import channels_first_shape
+
+Shape = tuple[int, ...]
+
+
+def measured_shapes(backend_name: str, architecture: Architecture) -> tuple[str, dict[str, Shape]]:
+    """The framework's layout, and each layer's output shape for one example, in that layout, batch dimension first."""
+    backend = load_backend(backend_name)
+    net = backend.LeNet(architecture, device="cpu")
+    outputs = backend.layer_outputs(net, np.zeros((1, *architecture.input_shape), np.float32))
+    return backend.LAYOUT, {name: output.shape for name, output in outputs.items()}
+
+
+@dataclass(frozen=True)
+class LayerShapes:
+    """Output shapes for one example, batch dimension first.
+
+    Args:
+        architecture: the network.
+        measured: backend name to its layout and the shapes that it computes, in that layout.
+    """
+
+    architecture: Architecture
+    measured: dict[str, tuple[str, dict[str, Shape]]]
+
+    @property
+    def expected(self) -> dict[str, Shape]:
+        """The description's shapes, channels first."""
+        return {name: (1, *shape) for name, shape in self.architecture.output_shapes.items()}
+
+    def agrees(self, backend: str, layer: str) -> bool:
+        layout, found = self.measured[backend]
+        return channels_first_shape(found.get(layer, ()), layout) == self.expected[layer]
+
+    @property
+    def differences(self) -> list[str]:
+        """`conv1 in torch` for each shape that is not the description's."""
+        return [
+            f"{layer} in {backend}"
+            for backend in self.measured
+            for layer in self.expected
+            if not self.agrees(backend, layer)
+        ]
+
+    def table(self, backends: Sequence[str]) -> str:
+        """The shapes as text, with a column for each of these backends; those not measured are not installed."""
+        expected = self.expected
+        columns = [["layer", *expected], ["description (NCHW)", *map(str, expected.values())]]
+        for name in backends:
+            if name not in self.measured:
+                columns.append([name, *["not installed"] * len(expected)])
+                continue
+            layout, shapes = self.measured[name]
+            columns.append([f"{name} ({layout})", *(str(shapes.get(layer, "missing")) for layer in expected)])
+        widths = [max(map(len, column)) for column in columns]
+        rows = zip(*columns, strict=True)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+
+def measure_layer_shapes(architecture: Architecture, backends: Sequence[str]) -> LayerShapes:
+    """Build the network in each of these backends and measure its layers."""
+    return LayerShapes(architecture, {name: measured_shapes(name, architecture) for name in backends})

@@ -1,0 +1,128 @@
+"""Runs the parity checks on all backends and collects the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.backends import BACKENDS, canonical_name, installed_backends, load_backend
+from lenet_multi.backends.devices import choose_device
+from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
+from lenet_multi.checks.parity_checks import CheckResult, run_checks
+from lenet_multi.checks.parity_table import as_json, failures, result_row, table_row
+from lenet_multi.data import load_dataset, require_images_fit
+from lenet_multi.errors import UserError
+from lenet_multi.fast import loop_of
+from lenet_multi.system.machine import describe_machine
+from lenet_multi.system.process import seconds_since_process_start
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend
+
+
+@dataclass
+class ParityRun:
+    """The checks on some backends; `results` grows as they are run.
+
+    Args:
+        names: canonical names of the backends asked for.
+        backends: those of them whose framework is installed, by name.
+        fixture: what the checks compare on.
+    """
+
+    names: Sequence[str]
+    backends: dict[str, Backend]
+    fixture: Fixture
+    results: list[CheckResult] = field(default_factory=list)
+
+    @property
+    def loops(self) -> dict[str, str]:
+        """The loop that each backend runs for this network."""
+        return {name: loop_of(backend, self.fixture.network(backend)) for name, backend in self.backends.items()}
+
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each backend and check that fails."""
+        return [sentence for result in self.results for sentence in failures(result)]
+
+    def lines(self) -> Iterator[str]:
+        """Run the checks, and yield the lines of the table as the results come."""
+        fixture = self.fixture
+        loops = " and ".join(dict.fromkeys(self.loops.values()))
+        yield (
+            f"{fixture.architecture.name} on {fixture.dataset.name}, {loops} loop, seed {fixture.seed}, "
+            f"lr {fixture.lr:g}: error against the float64 reference"
+        )
+        versions = {name: backend.VERSION for name, backend in self.backends.items()}
+        yield table_row("check", "tolerance", [" ".join([name, versions.get(name, "")]).strip() for name in self.names])
+        for result in run_checks(fixture, self.backends):
+            self.results.append(result)
+            yield result_row(result, self.names)
+        yield from self.failures
+        failed = sum(not result.passed for result in self.results)
+        outcome = f"{failed} of {len(self.results)} checks fail" if failed else f"all {len(self.results)} checks pass"
+        yield f"{outcome}; {seconds_since_process_start():.0f} s since the start"
+
+    def as_json(self) -> dict[str, Any]:
+        """Every number, with what it was measured on."""
+        return {
+            "architecture": self.fixture.architecture.to_dict(),
+            "dataset": self.fixture.dataset.name,
+            "seed": self.fixture.seed,
+            "lr": self.fixture.lr,
+            "loops": self.loops,
+            "device": self.fixture.device,
+            "machine": describe_machine(*self.backends, "numpy"),
+            "seconds": round(seconds_since_process_start(), 1),
+            "backends": {
+                name: self.backends[name].VERSION if name in self.backends else "not installed" for name in self.names
+            },
+            "checks": [as_json(result) for result in self.results],
+        }
+
+
+def prepare_parity_run(
+    architecture: Architecture,
+    dataset_name: str,
+    data_dir: Path | None,
+    backends: str = "all",
+    loop: str = "plain",
+    device: str = "cpu",
+    seed: int = 0,
+    lr: float | None = None,
+) -> ParityRun:
+    """Load data and backends for a run of the parity checks.
+
+    Args:
+        architecture: the network.
+        dataset_name: as for `load_dataset`.
+        data_dir: likewise.
+        backends: names separated by commas, or `all`.
+        loop: one of `LOOPS`.
+        device: where the backends compute.
+        seed: of the parameters and the shuffling.
+        lr: learning rate; by default one that suits the activations.
+
+    Raises:
+        UserError: when no framework is installed, a name or device is unknown, or the data set is too small.
+    """
+    names = list(BACKENDS if backends == "all" else dict.fromkeys(map(canonical_name, backends.split(","))))
+    installed = [name for name in names if name in installed_backends()]
+    if not installed:
+        raise UserError('none of these frameworks is installed: pip install "lenet-multi[all]"')
+    dataset = load_dataset(dataset_name, data_dir)
+    require_images_fit(architecture, dataset)
+    fixture = Fixture(architecture, dataset, device, seed, lr)
+    least = max(BATCH_SIZE, examples_for(fixture.training_steps))
+    if len(dataset.train) < least:
+        raise UserError(
+            f"dataset '{dataset.name}' has {len(dataset.train)} training examples, but the checks need {least} for "
+            f"{fixture.training_steps} steps per epoch: choose a larger one"
+        )
+    loaded = {name: load_backend(name, fast=loop == "fast") for name in installed}
+    for backend in loaded.values():
+        choose_device(device, backend.available_devices(), backend.FRAMEWORK)
+    return ParityRun(names, loaded, fixture)

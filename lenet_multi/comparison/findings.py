@@ -1,0 +1,254 @@
+"""What a comparison finds out about its trained networks: predictions, mistakes, shapes, parity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lenet_multi.architecture import NUM_CLASSES, Architecture
+from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.checks.fixture import Fixture
+from lenet_multi.checks.float64_reference import log_softmax
+from lenet_multi.checks.layer_shapes import LayerShapes, measure_layer_shapes
+from lenet_multi.checks.parity_checks import PARITY_CHECKS, CheckResult, ParityCheck, run_checks
+from lenet_multi.checks.parity_table import as_json
+from lenet_multi.data import BatchSampler, Dataset
+from lenet_multi.runs.weights import Parameters
+from lenet_multi.training.points import Point
+
+CHUNK = 500  # examples at a time: MXNet and Keras keep every layer's output of them
+PARITY_TEST_IMAGES = 2000  # the float64 reference is slow
+
+
+def predict(
+    backend_name: str, architecture: Architecture, parameters: Parameters, images: np.ndarray, device: str = "auto"
+) -> np.ndarray:
+    """The logits of a backend's network for images.
+
+    Args:
+        backend_name: canonical.
+        architecture: the network.
+        parameters: canonical ones (`Architecture.parameter_shapes`).
+        images: uint8 (N, C, H, W).
+        device: where the backend computes.
+
+    Returns:
+        float32 (N, classes).
+    """
+    backend = load_backend(backend_name)
+    net = backend.LeNet(architecture, device=device)
+    backend.set_parameters(net, parameters)
+    last = list(architecture.named_layers)[-1]
+    chunks = (images[i].astype(np.float32) / 255 for i in BatchSampler(len(images), CHUNK))
+    return np.concatenate([backend.layer_outputs(net, X)[last] for X in chunks])
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The number of examples of each class (rows) by predicted class (columns): int (classes, classes)."""
+    counts = np.zeros((NUM_CLASSES, NUM_CLASSES), int)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+@dataclass(frozen=True)
+class ComparedNetwork:
+    """A trained network and its logits on the test set.
+
+    Args:
+        name: of the run.
+        title: of the run, for a reader.
+        backend: that trained it and runs it.
+        architecture: the network.
+        parameters: canonical ones.
+        points: of its training curves.
+        lr: learning rate of its training.
+        logits: (N, classes), for the test set's images.
+    """
+
+    name: str
+    title: str
+    backend: str
+    architecture: Architecture
+    parameters: Parameters
+    points: Sequence[Point]
+    lr: float
+    logits: np.ndarray
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """The class of the largest logit, int (N,)."""
+        return self.logits.argmax(axis=1)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """The probability of the predicted class, (N,)."""
+        return np.exp(log_softmax(self.logits.astype(np.float64)).max(axis=1))
+
+    def misclassified(self, labels: np.ndarray) -> np.ndarray:
+        """Indices of the examples that it misclassifies, the most confident mistake first."""
+        wrong = np.flatnonzero(self.predicted != labels)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+
+
+class Disagreement(NamedTuple):
+    """Examples for which two networks predict different classes.
+
+    `examples` are indices in the test set, by falling confidence of the less confident network. The counts tell which
+    network is right on them.
+    """
+
+    first: str
+    second: str
+    examples: np.ndarray
+    first_right: int
+    second_right: int
+    both_wrong: int
+
+
+def disagreements(networks: Sequence[ComparedNetwork], labels: np.ndarray) -> list[Disagreement]:
+    """The disagreement of every two networks."""
+    found = []
+    for a, b in combinations(networks, 2):
+        differ = np.flatnonzero(a.predicted != b.predicted)
+        confidence = np.minimum(a.confidence[differ], b.confidence[differ])
+        differ = differ[np.argsort(-confidence, kind="stable")]
+        a_right, b_right = (int((net.predicted[differ] == labels[differ]).sum()) for net in (a, b))
+        found.append(Disagreement(a.name, b.name, differ, a_right, b_right, len(differ) - a_right - b_right))
+    return found
+
+
+class ShapeTable(NamedTuple):
+    """The layer shapes of one architecture, and the networks that have it."""
+
+    networks: list[str]
+    shapes: LayerShapes
+
+
+def shape_tables(networks: Sequence[ComparedNetwork]) -> list[ShapeTable]:
+    """A table for each architecture, with every backend in which a network was trained."""
+    backends = list(dict.fromkeys(net.backend for net in networks))
+    return [
+        ShapeTable(
+            [net.name for net in networks if net.architecture == architecture],
+            measure_layer_shapes(architecture, backends),
+        )
+        for architecture in dict.fromkeys(net.architecture for net in networks)
+    ]
+
+
+def check_trained_network(network: ComparedNetwork, dataset: Dataset, backends: Iterable[str]) -> list[CheckResult]:
+    """Run the parity checks that depend on the weights, with a trained network's, in all these backends.
+
+    These are layer outputs, loss, correct predictions (on the first 2,000 test images at most) and exchanged
+    parameters. Checks of shapes and initial values do not depend on the weights. Gradients and steps of a trained
+    network are small differences of large terms, so their relative rounding errors are large and prove nothing.
+
+    The tolerances of the checks are for outputs of about 1. A trained network's outputs and their rounding errors are
+    larger: the tolerances grow with the largest output, and that of the loss with the largest logit over the loss.
+    """
+    smaller = replace(dataset, test=dataset.test.subset(PARITY_TEST_IMAGES))
+    fixture = Fixture(network.architecture, smaller, given_lr=network.lr, given_parameters=network.parameters)
+    largest = max(float(np.abs(output).max()) for output in fixture.outputs.values())
+    logit = float(np.abs(fixture.outputs[fixture.last_layer]).max())
+    loss, _ = fixture.loss_and_gradients
+    scales = {4: largest, 5: logit / max(loss, 1e-6), 9: 1.0, 10: largest}
+    checks = tuple(
+        _scaled(check, scales[check.number], len(smaller.test)) for check in PARITY_CHECKS if check.number in scales
+    )
+    return list(run_checks(fixture, {name: load_backend(name) for name in backends}, checks))
+
+
+def _scaled(check: ParityCheck, scale: float, num_test: int) -> ParityCheck:
+    title = check.title.replace("the test set", f"{num_test:,} test images")
+    return replace(check, title=title, tolerance=check.tolerance * max(1.0, scale))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Shapes and parity checks of the trained networks; the checks by name of the network whose weights they use."""
+
+    dataset: Dataset
+    networks: list[ComparedNetwork]
+    shape_tables: list[ShapeTable] = field(default_factory=list)
+    parity_checks: dict[str, list[CheckResult]] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.dataset.test.labels
+
+    @cached_property
+    def disagreements(self) -> list[Disagreement]:
+        return disagreements(self.networks, self.labels)
+
+    @property
+    def differences(self) -> list[str]:
+        """A sentence for each shape that is not the description's, and for each failed check."""
+        sentences = [
+            f"shapes: {difference} ({', '.join(table.networks)})"
+            for table in self.shape_tables
+            for difference in table.shapes.differences
+        ]
+        for name, results in self.parity_checks.items():
+            for result in results:
+                sentences += [
+                    f"weights of {name}: {result.check.title} in {backend} off by {found.error:.3g}, "
+                    f"tolerance {found.tolerance:.3g}"
+                    for backend, found in result.measurements.items()
+                    if not found.passed
+                ]
+        return sentences
+
+    @property
+    def parity_sentence(self) -> str:
+        """What it means that all checks pass."""
+        frameworks = [BACKENDS[name] for name in dict.fromkeys(net.backend for net in self.networks)]
+        named = frameworks[0] if len(frameworks) == 1 else f"{', '.join(frameworks[:-1])} and {frameworks[-1]}"
+        compute = "computes" if len(frameworks) == 1 else "compute"
+        num_checks = len(next(iter(self.parity_checks.values())))
+        networks = f"each of {len(self.networks)} networks" if len(self.networks) > 1 else "the network"
+        return (
+            f"with the trained weights, {named} {compute} the same as the float64 reference: "
+            f"{num_checks} checks on {networks} pass"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Every number: the part of `compare.json` that is not about the runs."""
+        return {
+            "class_names": list(self.dataset.class_names),
+            "labels": self.labels.tolist(),
+            "predicted": {net.name: net.predicted.tolist() for net in self.networks},
+            "confusion": {net.name: confusion_matrix(self.labels, net.predicted).tolist() for net in self.networks},
+            "misclassified": {net.name: net.misclassified(self.labels).tolist() for net in self.networks},
+            "disagreements": [
+                {**pair._asdict(), "count": len(pair.examples), "examples": pair.examples.tolist()}
+                for pair in self.disagreements
+            ],
+            "shapes": [
+                {
+                    "architecture": table.shapes.architecture.to_dict(),
+                    "networks": table.networks,
+                    "expected": table.shapes.expected,
+                    "measured": {
+                        backend: {"layout": layout, "shapes": found}
+                        for backend, (layout, found) in table.shapes.measured.items()
+                    },
+                }
+                for table in self.shape_tables
+            ],
+            "parity_checks": {
+                name: [as_json(result) for result in results] for name, results in self.parity_checks.items()
+            },
+            "differences": self.differences,
+        }
+
+
+def examine(networks: Sequence[ComparedNetwork], dataset: Dataset) -> Findings:
+    """Measure the layer shapes, and run the parity checks with each network's weights in all their backends."""
+    backends = list(dict.fromkeys(net.backend for net in networks))
+    parity_checks = {net.name: check_trained_network(net, dataset, backends) for net in networks}
+    return Findings(dataset, list(networks), shape_tables(networks), parity_checks)

@@ -1,0 +1,206 @@
+"""The folder of a comparison: its files, its lock, and the runs that it already holds."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.backends import canonical_name
+from lenet_multi.comparison.plan import Plan, RunSpec
+from lenet_multi.comparison.results import RunResult
+from lenet_multi.data import Dataset
+from lenet_multi.errors import UserError
+from lenet_multi.runs.checkpoint import CHECKPOINT, OLD_NAMES, Run, load_checkpoint
+from lenet_multi.runs.options import architecture_from
+from lenet_multi.runs.weights import load_weights
+from lenet_multi.system.atomic_files import require_absent, write_atomically
+from lenet_multi.training.settings import Settings
+
+COMPARISON, REPORT, CURVES_PNG, CURVES_SVG = "compare.json", "report.html", "curves.png", "curves.svg"
+RESULT_FILES = (REPORT, CURVES_PNG, CURVES_SVG)  # written after all runs
+START = "start.safetensors"  # the weights that all runs start from
+
+
+def to_json(described: Mapping[str, Any]) -> bytes:
+    """Indented JSON, but lists of numbers on one line: some hold a number per test example."""
+    text = json.dumps(described, indent=2)
+    return (re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: re.sub(r"\n\s*", " ", found[0]), text) + "\n").encode()
+
+
+def save_progress(out: Path, plan: Plan, results: Sequence[RunResult]) -> None:
+    """Write `compare.json` with the results so far."""
+    write_atomically(
+        out / COMPARISON, to_json({"plan": asdict(plan), "runs": [result.as_json() for result in results]})
+    )
+
+
+def stored_plan(out: Path) -> Plan | None:
+    """The plan of the comparison in a folder; None if it holds runs only.
+
+    Raises:
+        UserError: when there is nothing to resume, or it cannot be read.
+    """
+    path = out / COMPARISON
+    if not path.exists():
+        if has_runs(out):
+            return None
+        raise UserError(f"--resume: '{out}' holds no {COMPARISON}, so there is no comparison to resume: omit --resume")
+    try:
+        described = json.loads(path.read_text())["plan"]
+        names = [canonical_name(name) for name in described["backends"]]
+        vary = described["vary"]
+        if isinstance(vary, dict):  # written before options could vary together
+            vary = [{name: values} for name, values in vary.items()]
+        groups = [{_renamed(name): [str(value) for value in values] for name, values in g.items()} for g in vary]
+        options = {_renamed(name): value for name, value in described["options"].items()}
+        return Plan(names, groups, options, bool(described.get("same_start", False)))
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise UserError(f"'{path}' is not a comparison file: move it away, or choose another --out") from problem
+
+
+def _renamed(option: str) -> str:
+    """Today's name of an option."""
+    return OLD_NAMES.get(option.replace("-", "_"), option).replace("_", "-")
+
+
+def has_runs(out: Path) -> bool:
+    return next(out.glob(f"*/{CHECKPOINT}"), None) is not None
+
+
+def require_unused(out: Path, same_start: bool) -> None:
+    """Refuse a folder that holds runs or files that would be overwritten; a comparison without runs may be replaced.
+
+    Raises:
+        UserError: when it is used.
+    """
+    if has_runs(out) or (out / CHECKPOINT).exists():
+        raise UserError(f"--out '{out}' already holds runs: choose another folder, or pass --resume")
+    before = stored_plan(out) if (out / COMPARISON).exists() else None
+    require_absent(out, RESULT_FILES)
+    if same_start and not (before and before.same_start):
+        require_absent(out, [START])
+
+
+def require_same_start(
+    out: Path, before: Plan | None, found: Mapping[str, Run | None], networks: Mapping[str, Architecture]
+) -> None:
+    """Check that all runs can start, or started, from the same weights.
+
+    Args:
+        out: the comparison's folder.
+        before: the plan that is resumed.
+        found: by name, the runs that already exist.
+        networks: by name, the network of each run.
+
+    Raises:
+        UserError: when runs started from other weights, the weights are missing, or a network has other parameters.
+    """
+    first, *others = networks
+    if not others and not before:
+        raise UserError("--same-start with a single run: compare at least two, or omit --same-start")
+    expected, owner = networks[first].parameter_shapes, f"run '{first}'"
+    if has_runs(out):
+        if not (before and before.same_start):
+            raise UserError(
+                f"--same-start: the runs in '{out}' started from their own weights: omit --same-start, or choose "
+                "another --out"
+            )
+        if None in found.values():
+            if not (out / START).exists():
+                raise UserError(
+                    f"'{out / START}', the weights that the other runs started from, is missing: restore it, or choose "
+                    "another --out"
+                )
+            expected = {name: value.shape for name, value in load_weights(out / START)[0].items()}
+            owner, others = f"'{out / START}'", list(networks)
+    elif before and not before.same_start:
+        require_absent(out, [START])
+    for name in others:
+        shapes = networks[name].parameter_shapes
+        for parameter in dict.fromkeys([*shapes, *expected]):
+            if shapes.get(parameter) != expected.get(parameter):
+                has = f"has shape {shapes[parameter]}" if parameter in shapes else "is missing"
+                raise UserError(
+                    f"--same-start: {parameter} of run '{name}' {has}, expected {expected.get(parameter, 'none')} as "
+                    f"in {owner}: omit --same-start, or compare networks with the same parameter shapes"
+                )
+
+
+def existing_run(
+    out: Path,
+    plan: Plan,
+    spec: RunSpec,
+    args: argparse.Namespace,
+    dataset: Dataset,
+    digest: str,
+    loop_before: str | None,
+) -> Run | None:
+    """The run that the spec's folder already holds; None if there is none.
+
+    Args:
+        out: the comparison's folder.
+        plan: the comparison.
+        spec: the run.
+        args: its options, as `train` parses them.
+        dataset: the data.
+        digest: of the data.
+        loop_before: the loop that the resumed comparison gave for this run.
+
+    Raises:
+        UserError: when its options differ from the run's.
+    """
+    folder = out / spec.folder
+    if not (folder / CHECKPOINT).exists():
+        return None
+    run, _ = load_checkpoint(folder)
+    trained_in = ", ".join(dict.fromkeys([*(segment.backend for segment in run.segments), run.backend]))
+    if trained_in != spec.backend:
+        raise UserError(
+            f"the run in '{folder}' was trained in {trained_in}, not in {spec.backend}: choose another --out"
+        )
+    given_and_actual: dict[str, tuple[Any, Any]] = {
+        "dataset": ((dataset.name, digest), (run.settings.dataset, run.settings.data_sha256)),
+        "network": (architecture_from(args) or run.architecture, run.architecture),
+    }
+    for setting in fields(Settings):
+        given, actual = getattr(args, setting.name, None), getattr(run.settings, setting.name)
+        if setting.name != "dataset" and given is not None:
+            expected = max(given, actual) if setting.name == "epochs" else actual
+            given_and_actual[setting.name.replace("_", "-")] = (given, expected)
+    # A run for which the fast loop was given says that it is plain if nothing is faster.
+    if args.loop and not (args.loop == loop_before == "fast"):
+        loops = ", ".join(dict.fromkeys([*(segment.loop for segment in run.segments), run.loop]))
+        given_and_actual["loop"] = (args.loop, loops)
+    for name, (given, actual) in given_and_actual.items():
+        if given != actual:
+            if isinstance(given, str | int | float):
+                actual_text = f"no {name}" if actual is None else f"{name} {actual}"
+                difference = f"{plan.option_text(name)} {given}, but the run in '{folder}' has {actual_text}"
+            else:
+                difference = f"another {name} than that of the run in '{folder}'"
+            raise UserError(f"{difference}: omit the option, or choose another --out")
+    return run
+
+
+@contextmanager
+def exclusive_lock(out: Path) -> Iterator[None]:
+    """Keep other comparisons out of the folder; best effort where the file system has no locks."""
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another comparison is running in --out '{out}': wait until it ends") from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,183 @@
+"""What a comparison compares: backends, and the settings that vary."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, product
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.backends import BACKENDS, canonical_name
+from lenet_multi.errors import UserError
+from lenet_multi.runs.options import DEFAULTS, RUN_OPTIONS
+
+VaryGroup = dict[str, list[str]]  # options that vary together: name to values
+
+OPTIONS = {option.name: option for option in RUN_OPTIONS}
+NOT_VARIED = ("dataset", "data-dir")  # all networks of a comparison are tested on the same data
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run of the comparison: its backend, and the values of the options that vary."""
+
+    name: str
+    backend: str
+    varied: Mapping[str, str]
+
+    @property
+    def folder(self) -> str:
+        """The name of the run's folder: that of the run, without characters that a shell or file system may reject."""
+        return re.sub(r"[^\w.+]+", "-", self.name)
+
+    @property
+    def title(self) -> str:
+        """The name for a reader: with `PyTorch` for `torch`."""
+        return " ".join(BACKENDS.get(part, part) for part in self.name.split(" "))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a comparison.
+
+    Args:
+        backends: canonical names.
+        vary: groups of options that vary together: option to its values, as on the command line of `train`.
+        options: the other options of `train` that were given, as text.
+        same_start: whether all runs start from the same weights.
+    """
+
+    backends: list[str]
+    vary: list[VaryGroup]
+    options: dict[str, Any]
+    same_start: bool = False
+
+    @property
+    def varied(self) -> list[str]:
+        """The options that vary."""
+        return [name for group in self.vary for name in group]
+
+    @cached_property
+    def specs(self) -> list[RunSpec]:
+        """A run for each backend and combination of the groups' values.
+
+        Raises:
+            UserError: when two of them have the same name or folder.
+        """
+        specs = []
+        steps = [list(zip(*group.values(), strict=True)) for group in self.vary]
+        for backend, *combination in product(self.backends, *steps):
+            varied = dict(zip(self.varied, chain(*combination), strict=True))
+            parts = [f"{name}={value}" for name, value in varied.items()]
+            if len(self.backends) > 1 or not varied:
+                parts.insert(0, backend)
+            specs.append(RunSpec(" ".join(parts), backend, varied))
+        folders = [spec.folder for spec in specs]
+        duplicate = next((spec.name for spec in specs if folders.count(spec.folder) > 1), None)
+        if duplicate:
+            raise UserError(f"two runs are named '{duplicate}', or nearly so: give different values")
+        return specs
+
+    def requested_loop(self, spec: RunSpec) -> str | None:
+        """The loop that is given for this run."""
+        return spec.varied.get("loop", self.options.get("loop"))
+
+    def option_text(self, name: str) -> str:
+        """The option as the user wrote it: `--lr`, or `--vary lr`."""
+        return f"--vary {name}" if name in self.varied else f"--{name}"
+
+    def arguments(self, spec: RunSpec, out: Path, resume: bool = False, start: Path | None = None) -> list[str]:
+        """The command line of `train` for a run.
+
+        Args:
+            spec: the run.
+            out: the comparison's folder.
+            resume: whether the run resumes; it has weights of its own then.
+            start: file with the weights that a new run starts from, unless they are the network's own.
+        """
+        options = self.options | dict(spec.varied) | {"backend": spec.backend, "out": str(out / spec.folder)}
+        if resume:
+            options = {name: value for name, value in options.items() if name != "weights"} | {"resume": True}
+        elif start:
+            # With a name, `train` does not take the recipe of the preset that the weights' network happens to be.
+            options = {"architecture": "lenet5"} | options | {"weights": str(start)}
+        return [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+
+    @property
+    def command(self) -> str:
+        """The shell command that repeats the comparison."""
+        words = ["python", "-m", "lenet_multi.compare", "--backends", ",".join(self.backends)]
+        for group in self.vary:
+            words += ["--vary", *(f"{name}={OPTIONS[name].separator.join(values)}" for name, values in group.items())]
+        for name, value in self.options.items():
+            words += [f"--{name}", str(value)]
+        if self.same_start:
+            words.append("--same-start")
+        return f"{shlex.join(words)} --out DIR"
+
+    @property
+    def title(self) -> str:
+        """What is compared, in a few words."""
+        frameworks = ", ".join(BACKENDS[backend] for backend in self.backends)
+        varied = ", ".join(" with ".join(group) for group in self.vary)
+        return f"LeNet in {frameworks}" + (f": {varied} compared" if varied else "")
+
+
+def parse_vary(groups: Sequence[Sequence[str]]) -> list[VaryGroup]:
+    """`[["pooling=avg,max"]]` as [{"pooling": ["avg", "max"]}]; slashes separate values that may hold commas.
+
+    Args:
+        groups: for each `--vary`, the settings that vary together.
+
+    Raises:
+        UserError: unknown option, repeated option, fewer than two values, or another number of them than in the rest
+            of the group.
+    """
+    vary: list[VaryGroup] = []
+    for texts in groups:
+        group: VaryGroup = {}
+        for text in texts:
+            name, values = _parse_setting(text)
+            if any(name in earlier for earlier in (*vary, group)):
+                raise UserError(f"--vary {name} is given twice: give all its values at once")
+            group[name] = values
+        first, *others = group
+        odd = next((name for name in others if len(group[name]) != len(group[first])), None)
+        if odd:
+            raise UserError(
+                f"--vary '{' '.join(texts)}' has {len(group[first])} values of {first} but {len(group[odd])} of {odd}: "
+                "give equally many, or a separate --vary for each to run every combination"
+            )
+        vary.append(group)
+    return vary
+
+
+def _parse_setting(text: str) -> tuple[str, list[str]]:
+    """The option's name and its values."""
+    name, equals, values = text.partition("=")
+    name = name.lstrip("-").replace("_", "-")
+    if name in ("backend", "backends"):
+        raise UserError(f"--vary '{text}': to compare frameworks, give --backends {values or 'A,B'}")
+    names = [option for option in OPTIONS if option not in NOT_VARIED]
+    if name not in names or not equals:
+        raise UserError(f"--vary '{text}', expected NAME=A,B with a NAME among {', '.join(names)}")
+    separator = OPTIONS[name].separator
+    if separator not in values:
+        raise UserError(
+            f"--vary '{text}' needs at least two values, separated by '{separator}': for one value in all runs, give "
+            f"--{name} {values}".rstrip()
+        )
+    return name, values.split(separator)
+
+
+def parse_backends(text: str | None, vary: Sequence[VaryGroup]) -> list[str]:
+    """Canonical names. `all` means every backend; None means every backend too, or PyTorch if a setting varies."""
+    if text is None and vary:
+        return [DEFAULTS["backend"]]
+    if text in (None, "all"):
+        return list(BACKENDS)
+    return list(dict.fromkeys(canonical_name(name) for name in str(text).split(",")))

@@ -1,0 +1,165 @@
+"""The runs of a comparison side by side: table, notes, figure and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_multi.backends import BACKENDS
+from lenet_multi.comparison.findings import Findings
+from lenet_multi.comparison.plan import Plan, RunSpec
+from lenet_multi.runs.checkpoint import Run
+from lenet_multi.runs.outputs import summary
+from lenet_multi.training.chance_loss import is_chance_loss
+from lenet_multi.training.curves import draw_overlaid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Column title to a format of the run's summary.
+COLUMNS = {
+    "loss": "{loss:.3f}",
+    "train acc": "{train_acc:.3f}",
+    "test acc": "{test_acc:.3f}",
+    "loop": "{loop}",
+    "examples/s": "{examples_per_sec:.1f}",
+    "wall time": "{wall_seconds:.1f} s",
+    "start-up": "{startup_seconds:.1f} s",
+    "peak memory": "{peak_rss_mb:.0f} MB",
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of a run: the complete run, or the reason why it failed; neither while it waits."""
+
+    spec: RunSpec
+    run: Run | None = None
+    reason: str | None = None
+
+    @property
+    def cells(self) -> list[str]:
+        """The text of each of `COLUMNS`; empty for a run that failed."""
+        if self.run is None:
+            return []
+        return [text.format_map(summary(self.run)) for text in COLUMNS.values()]
+
+    def as_json(self) -> dict[str, Any]:
+        state = "failed" if self.reason else "done" if self.run else "waiting"
+        return {
+            **asdict(self.spec),
+            "folder": self.spec.folder,
+            "state": state,
+            "reason": self.reason,
+            "summary": summary(self.run) if self.run else None,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    Args:
+        out: its folder.
+        plan: what was compared.
+        results: a result per run, in the order of the plan.
+        findings: about the networks of the complete runs.
+        machine: processor and versions, in words.
+    """
+
+    out: Path
+    plan: Plan
+    results: list[RunResult]
+    findings: Findings
+    machine: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run failed, or a parity check did."""
+        return any(result.reason for result in self.results) or bool(self.findings.differences)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(COLUMNS)
+
+    @property
+    def dataset_name(self) -> str:
+        """The name of the data set; for a folder, the last part of its path."""
+        return Path(self.findings.dataset.name).name
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """The settings that all complete runs share."""
+        runs = [result.run for result in self.results if result.run]
+        described = [
+            {"network": f"{run.architecture.name}, {run.architecture.num_parameters:,} parameters"}
+            | {name.replace("_", " "): value for name, value in asdict(run.settings).items() if name != "data_sha256"}
+            | {"dataset": self.dataset_name, "device": run.segments[-1].device, "loop": run.segments[-1].loop}
+            for run in runs
+        ]
+        first = described[0] if described else {}
+        present = {name: value for name, value in first.items() if value is not None}
+        return {name: value for name, value in present.items() if all(other[name] == value for other in described)}
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that the reader of the table needs."""
+        notes = []
+        if self.findings.dataset.name == "synthetic":
+            notes.append("these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
+        if self.plan.same_start:
+            notes.append("all runs started from the same weights")
+        for result in self.results:
+            if not result.run:
+                continue
+            name, segments, loss = result.spec.name, result.run.segments, result.run.points[-1].train_loss
+            if is_chance_loss(loss, result.run.epochs_done, result.run.settings.num_train):
+                notes.append(f"{name} has learned nothing: its loss is that of equal probabilities for all classes")
+            if len(segments) > 1:
+                notes.append(
+                    f"{name} was trained by {len(segments)} processes: time, speed and memory are those of the last"
+                )
+            if self.plan.requested_loop(result.spec) == "fast" and segments[-1].loop == "plain":
+                framework = BACKENDS[result.spec.backend]
+                notes.append(f"{name} ran the plain loop: {framework} has no fast loop for this network and device")
+        return notes
+
+    def table(self) -> str:
+        """The results as text, then the notes, the machine with its versions, and the outcome of the parity checks."""
+        names = ["", *(result.spec.name for result in self.results)]
+        width = max(map(len, names))
+        columns = [
+            [title, *(result.cells[i] for result in self.results if result.run)] for i, title in enumerate(COLUMNS)
+        ]
+        widths = [max(map(len, column)) for column in columns]
+
+        def line(name: str, cells: Sequence[str]) -> str:
+            return "  ".join([name.ljust(width), *(text.rjust(w) for text, w in zip(cells, widths, strict=True))])
+
+        lines = [line("", self.columns)]
+        for result in self.results:
+            name = result.spec.name
+            lines.append(line(name, result.cells) if result.run else f"{name:{width}}  FAILED: {result.reason}")
+        lines += [f"note: {note}" for note in self.notes]
+        lines += ["", self.machine]
+        if self.findings.parity_checks:
+            differences = [f"differs: {sentence}" for sentence in self.findings.differences]
+            lines += differences or [self.findings.parity_sentence]
+        return "\n".join(lines)
+
+    def figure(self) -> Figure:
+        """The curves of all complete runs, overlaid."""
+        return draw_overlaid({result.spec.title: result.run.points for result in self.results if result.run})
+
+    def as_json(self) -> dict[str, Any]:
+        """Every number, JSON-ready."""
+        return {
+            "plan": asdict(self.plan),
+            "runs": [result.as_json() for result in self.results],
+            "machine": self.machine,
+            "notes": self.notes,
+            "failed": self.failed,
+            **self.findings.as_json(),
+        }

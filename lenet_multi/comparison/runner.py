@@ -1,0 +1,290 @@
+"""Runs a comparison: trains the missing runs one after the other, examines the networks, writes the results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.architecture import PRESETS, Architecture
+from lenet_multi.backends import installed_backends, require_installed
+from lenet_multi.backends.devices import parse_device
+from lenet_multi.comparison.findings import ComparedNetwork, examine, predict
+from lenet_multi.comparison.folder import (
+    COMPARISON,
+    CURVES_PNG,
+    CURVES_SVG,
+    REPORT,
+    RESULT_FILES,
+    START,
+    exclusive_lock,
+    existing_run,
+    has_runs,
+    require_same_start,
+    require_unused,
+    save_progress,
+    stored_plan,
+    to_json,
+)
+from lenet_multi.comparison.page import page
+from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, VaryGroup, parse_backends, parse_vary
+from lenet_multi.comparison.results import Comparison, RunResult
+from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
+from lenet_multi.errors import UserError
+from lenet_multi.pictures.canvas import svg
+from lenet_multi.runs.checkpoint import Run, load_checkpoint
+from lenet_multi.runs.options import DEFAULTS, architecture_from, network_of, recipe, run_parser
+from lenet_multi.runs.outputs import OUTPUTS, write_outputs
+from lenet_multi.runs.weights import architecture_of, load_weights
+from lenet_multi.system.atomic_files import CreatedFolder, ignore_sigint, require_absent, write_atomically
+from lenet_multi.system.child_processes import run_in_process
+from lenet_multi.system.machine import describe_machine
+from lenet_multi.system.stderr import say
+from lenet_multi.training.curves import png
+
+PROG = "python -m lenet_multi.compare"
+
+
+def compare(
+    out: str | Path,
+    backends: Sequence[str] | None = None,
+    vary: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]] | None = None,
+    resume: bool = False,
+    same_start: bool = False,
+    fast: bool = False,
+    **options: Any,
+) -> Comparison:
+    """Compare from Python: as the command, but the table is returned instead of printed.
+
+    >>> result = compare("runs/pooling", vary={"pooling": ["avg", "max"]}, epochs=2)
+    >>> print(result.table())
+    >>> result.figure()
+    >>> compare("runs/activations", vary=[{"activation": ["sigmoid", "relu"], "lr": [0.9, 0.1]}])
+
+    Args:
+        out: the folder for the report, with a subfolder for each run.
+        backends: names; by default all, or PyTorch only when a setting varies.
+        vary: option of `train` to the values to compare, with a run for every combination; a tuple is a value with
+            commas: `(6, 16)`. In a list of dictionaries, the options of one dictionary vary together: the first value
+            with the first, the second with the second.
+        resume: continue the comparison in `out`.
+        same_start: all runs start from the initial weights of the first one.
+        fast: same as `loop="fast"`.
+        options: of `train`, with `_` for `-`: `batch_size=32`, `conv_channels=(6, 16)`.
+
+    Raises:
+        UserError: when a value or the data cannot be used, or the folder already holds runs. A run that fails raises
+            nothing: its result has the reason.
+    """
+    if isinstance(backends, str):
+        raise UserError(f"backends='{backends}', expected a list of names, as in [{backends!r}]")
+    groups = [{name: values} for name, values in vary.items()] if isinstance(vary, Mapping) else vary or []
+    checked = parse_vary([[_setting(name, values) for name, values in group.items()] for group in groups if group])
+    options |= {"loop": "fast"} if fast else {}
+    given = {name.replace("_", "-"): _text(value) for name, value in options.items() if value is not None}
+    unknown = next((name for name in given if name not in OPTIONS), None)
+    if unknown:
+        raise UserError(f"option '{unknown}', expected one of {', '.join(OPTIONS)}")
+    return run_comparison(Path(out), ",".join(backends) if backends else None, checked, given, resume, same_start)
+
+
+def _setting(name: str, values: Sequence[Any]) -> str:
+    """A varying setting as on the command line: `pooling=avg,max`."""
+    name = name.replace("_", "-")
+    separator = OPTIONS[name].separator if name in OPTIONS else ","
+    return f"{name}={separator.join(_text(value) for value in values)}"
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def run_comparison(
+    out: Path, backends: str | None, vary: list[VaryGroup], options: dict[str, Any], resume: bool, same_start: bool
+) -> Comparison:
+    """Train the missing runs, examine the networks, and write the folder's files.
+
+    Args:
+        out: the folder.
+        backends: names separated by commas, or `all`.
+        vary: groups of options that vary together.
+        options: the other options of `train`, as text.
+        resume: whether to continue the comparison in the folder.
+        same_start: whether all runs start from the same weights.
+
+    Raises:
+        UserError: as for `compare`.
+        KeyboardInterrupt: on Ctrl-C, with the command that resumes as its text.
+    """
+    before = stored_plan(out) if resume else None
+    if before:
+        vary, same_start = vary or before.vary, same_start or before.same_start
+        kept = {name: value for name, value in before.options.items() if not any(name in group for group in vary)}
+        options = kept | options
+    names = before.backends if before and backends is None else parse_backends(backends, vary)
+    plan = Plan(names, vary, options, same_start)
+    both = next((name for name in plan.varied if name in options), None)
+    if both:
+        raise UserError(f"--{both} and --vary {both} exclude each other: omit --{both}")
+    if same_start and "weights" in (*plan.varied, *options):
+        raise UserError("--same-start and --weights exclude each other: omit --same-start")
+    if not resume:
+        require_unused(out, same_start)
+
+    # Refuse what a run would refuse before the first one starts.
+    args_of = {spec.name: _parsed(plan, spec, out) for spec in plan.specs}
+    dataset = load_dataset(options.get("dataset", DEFAULTS["dataset"]), options.get("data-dir"))
+    plan = replace(plan, options=options | {"dataset": dataset.name})
+    digest = data_digest(dataset)
+    loops = {spec.folder: before.requested_loop(spec) for spec in before.specs} if before else {}
+    found = {
+        spec.name: existing_run(out, plan, spec, args_of[spec.name], dataset, digest, loops.get(spec.folder))
+        for spec in plan.specs
+    }
+    for spec in plan.specs:
+        if found[spec.name] is None:
+            require_absent(out / spec.folder, OUTPUTS)
+    networks = {name: run.architecture if run else _architecture(args_of[name]) for name, run in found.items()}
+    for architecture in networks.values():
+        require_images_fit(architecture, dataset)
+    if same_start:
+        require_same_start(out, before, found, networks)
+    if before:
+        _note_dropped_runs(before, plan)
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(CreatedFolder(out))
+        except OSError as problem:
+            raise UserError(f"--out '{out}' cannot be created ({problem.strerror}): choose another folder") from problem
+        stack.enter_context(exclusive_lock(out))
+        try:
+            results = _train_all(plan, args_of, found, out)
+            say("comparing the networks")
+            return _write_results(out, plan, results, dataset)
+        except KeyboardInterrupt:
+            command = shlex.join([sys.executable, "-m", "lenet_multi.compare", "--resume", "--out", str(out)])
+            raise KeyboardInterrupt(f"'{out}' holds the finished runs; continue with: {command}") from None
+
+
+def _note_dropped_runs(before: Plan, plan: Plan) -> None:
+    folders = {spec.folder for spec in plan.specs}
+    dropped = [spec.name for spec in before.specs if spec.folder not in folders]
+    if dropped:
+        say(f"note: no longer compared: {', '.join(dropped)}; the folders of these runs remain")
+
+
+def _parsed(plan: Plan, spec: RunSpec, out: Path) -> argparse.Namespace:
+    """The options of a run as `train` parses them, which refuses wrong ones."""
+    args = run_parser(PROG, "").parse_args(plan.arguments(spec, out))
+    parse_device(args.device)
+    return args
+
+
+def _architecture(args: argparse.Namespace) -> Architecture:
+    """The network that a new run would train."""
+    architecture = architecture_from(args)
+    if args.weights:
+        return architecture_of(args.weights, *load_weights(args.weights), architecture)
+    return architecture or PRESETS["lenet5"]
+
+
+def _train_all(
+    plan: Plan, args_of: Mapping[str, argparse.Namespace], found: Mapping[str, Run | None], out: Path
+) -> list[RunResult]:
+    """Train the runs that are not complete, one after the other, each in a process of its own."""
+    results = [RunResult(spec) for spec in plan.specs]
+    for name in RESULT_FILES:
+        (out / name).unlink(missing_ok=True)
+    save_progress(out, plan, results)
+    if plan.same_start and not has_runs(out):
+        _write_initial_weights(plan, args_of[plan.specs[0].name], out)
+    for number, spec in enumerate(plan.specs):
+        say(f"[{number + 1}/{len(results)}] {spec.name}")
+        results[number] = _train_one(plan, spec, args_of[spec.name], out, found[spec.name])
+        if results[number].reason:
+            say(f"failed: {results[number].reason}")
+        save_progress(out, plan, results)
+    return results
+
+
+def _write_initial_weights(plan: Plan, args: argparse.Namespace, out: Path) -> None:
+    """Write the initial weights of the first run.
+
+    Raises:
+        UserError: when its framework cannot make them.
+    """
+    first = plan.specs[0]
+    require_installed(first.backend)
+    say(f"drawing the initial weights of {first.name} for all runs")
+    spec = {
+        "backend": first.backend,
+        "architecture": network_of(args).to_dict(),
+        "seed": recipe(args, args.architecture)["seed"],
+        "device": args.device,
+    }
+    reason = run_in_process(
+        [sys.executable, "-m", "lenet_multi.runs.initial_weights", str(out / START), json.dumps(spec)]
+    )
+    if reason:
+        raise UserError(f"--same-start: the initial weights of '{first.name}' cannot be drawn ({reason})")
+
+
+def _train_one(plan: Plan, spec: RunSpec, args: argparse.Namespace, out: Path, run: Run | None) -> RunResult:
+    """Train a run, or reuse it if it is complete."""
+    folder = out / spec.folder
+    if run and run.epochs_done and run.epochs_done >= (args.epochs or run.settings.epochs):
+        say(f"all {run.epochs_done} epochs are done")
+        write_outputs(folder)
+        return RunResult(spec, run)
+    start = out / START if plan.same_start else None
+    arguments = plan.arguments(spec, out, resume=run is not None, start=start)
+    reason = run_in_process([sys.executable, "-m", "lenet_multi.train", *arguments])
+    return RunResult(spec, reason=reason) if reason else RunResult(spec, load_checkpoint(folder)[0])
+
+
+def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dataset) -> Comparison:
+    """Run the trained networks on the test set, examine them, and write the files."""
+    networks = []
+    for number, result in enumerate(results):
+        if result.run is None:
+            continue
+        spec = result.spec
+        run, parameters = load_checkpoint(out / spec.folder)
+        try:
+            device = plan.options.get("device", spec.varied.get("device", "auto"))
+            logits = predict(spec.backend, run.architecture, parameters, dataset.test.images, device)
+        except Exception as problem:  # whatever a framework raises: the other results remain
+            reason = f"trained, but cannot be run: {type(problem).__name__}: {' '.join(str(problem).split())}"
+            results[number] = RunResult(spec, reason=reason)
+            continue
+        networks.append(
+            ComparedNetwork(
+                spec.name, spec.title, spec.backend, run.architecture, parameters, run.points, run.settings.lr, logits
+            )
+        )
+    comparison = Comparison(out, plan, results, examine(networks, dataset), describe_machine(*_packages(plan)))
+    files = {COMPARISON: to_json(comparison.as_json())}
+    if networks:
+        figure = comparison.figure()
+        files |= {
+            CURVES_PNG: png(figure),
+            CURVES_SVG: svg(figure, {"Title": plan.title}),
+            REPORT: page(comparison).encode(),
+        }
+    with ignore_sigint():
+        for name, content in files.items():
+            write_atomically(out / name, content)
+    return comparison
+
+
+def _packages(plan: Plan) -> list[str]:
+    """The packages whose versions affect the figures."""
+    installed = [name for name in plan.backends if name in installed_backends()]
+    return [*installed, *(["keras"] if "tensorflow" in installed else []), "numpy"]

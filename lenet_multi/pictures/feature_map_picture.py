@@ -1,0 +1,68 @@
+"""The picture of a trained network's feature maps for examples of its test set, with what it shows in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_multi.backends import load_backend
+from lenet_multi.data import Dataset
+from lenet_multi.pictures.feature_map_figure import describe_difference, draw_activations
+from lenet_multi.pictures.feature_maps import activations
+from lenet_multi.runs.trained_network import TrainedNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class FeatureMapPicture:
+    """A figure, and its content as sentences: classes, predictions, differences between two frameworks."""
+
+    figure: Figure
+    title: str
+    sentences: list[str]
+    description: str
+
+
+def feature_map_picture(
+    trained: TrainedNetwork, backend_names: Sequence[str], layers: Sequence[str], examples: Sequence[int], device: str
+) -> FeatureMapPicture:
+    """Run the network on examples of its test set, and draw the maps.
+
+    Args:
+        trained: the network.
+        backend_names: one, or two to compare; canonical.
+        layers: convolutions or poolings.
+        examples: indices in the test set.
+        device: where the backends compute.
+    """
+    dataset, architecture = trained.dataset, trained.architecture
+    images = dataset.test.images[examples]
+    outputs, versions = {}, []
+    for name in backend_names:
+        backend = load_backend(name)
+        outputs[backend.FRAMEWORK] = activations(backend, trained.parameters, images, architecture, device)
+        versions.append(f"{backend.FRAMEWORK} {backend.VERSION}")
+    captions = [_caption(dataset, index, row, outputs) for row, index in enumerate(examples)]
+    differences = []
+    if len(outputs) == 2:
+        first, second = outputs.values()
+        differences = [f"{layer}: {describe_difference(first[layer], second[layer])}" for layer in layers]
+    title = f"{architecture.name} on {dataset.name}, in {' and '.join(versions)}"
+    figure = draw_activations(images, outputs, layers, ["\n".join(lines) for lines in captions], title)
+    sentences = [*(", ".join(lines) for lines in captions), *differences]
+    return FeatureMapPicture(figure, title, sentences, f"Feature maps of {', '.join(layers)}. {'; '.join(sentences)}.")
+
+
+def _caption(dataset: Dataset, index: int, row: int, outputs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    """An example's index, class and predictions, a line each."""
+    lines = [f"test image {index}: {dataset.class_names[dataset.test.labels[index]]}"]
+    for framework, arrays in outputs.items():
+        logits = list(arrays.values())[-1][row]
+        by = f" by {framework}" if len(outputs) > 1 else ""
+        lines.append(f"predicted{by}: {dataset.class_names[logits.argmax()]}")
+    return lines

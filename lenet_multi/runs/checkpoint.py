@@ -1,0 +1,144 @@
+"""A training run and its checkpoint.
+
+A run's folder holds `model.safetensors`: the parameters after the last complete epoch and, in its metadata, everything
+else about the run. The other files (`runs.outputs`) are derived from it at the end of the run, so a killed run is always
+in the state of its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.backends import BACKENDS, LOOPS
+from lenet_multi.errors import UserError
+from lenet_multi.runs.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
+from lenet_multi.system.arguments import path_argument
+from lenet_multi.training.points import Point
+from lenet_multi.training.settings import Settings
+
+CHECKPOINT = "model.safetensors"
+DEFAULT_LOOP = "fast"  # of runs whose files do not name their loop: there was no plain one then
+# Names that earlier versions wrote, and those that replace them.
+OLD_NAMES = {"lr_drop": "lr_decay_epoch", "legs": "segments"}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The part of a run that one process trained: epochs `first_epoch` (counted from 0) to before `epochs_done`."""
+
+    backend: str
+    framework: str
+    framework_version: str
+    device: str
+    first_epoch: int
+    epochs_done: int
+    examples_per_sec: float
+    wall_seconds: float
+    startup_seconds: float
+    peak_rss_mb: float
+    loop: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The state of a run; `backend` and `loop` (one of `LOOPS`) are those that train it now, or trained it last."""
+
+    architecture: Architecture
+    settings: Settings
+    backend: str
+    loop: str
+    points: list[Point] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+
+    @property
+    def epochs_done(self) -> int:
+        return self.segments[-1].epochs_done if self.segments else 0
+
+
+def weights_path(text: str) -> Path:
+    """The argument of `--weights`: a file of parameters, or the folder of a run for the file in it."""
+    path = path_argument(text)
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
+    """Write the state of the run, completely or not at all."""
+    described = {
+        "settings": asdict(run.settings),
+        "backend": run.backend,
+        "loop": run.loop,
+        "points": [asdict(point) for point in run.points],
+        "segments": [asdict(segment) for segment in run.segments],
+    }
+    save_weights(folder / CHECKPOINT, parameters, {"architecture": run.architecture.to_dict(), "run": described})
+
+
+def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
+    """Read a run and its parameters.
+
+    Raises:
+        UserError: when the folder holds no run, or its checkpoint is damaged.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to continue: omit --resume")
+    parameters, metadata = load_weights(path)
+    try:
+        described = _renamed(metadata["run"])
+        run = Run(
+            Architecture.from_dict(metadata["architecture"]),
+            _checked(Settings, _renamed(described["settings"])),
+            described["backend"],
+            described.get("loop", DEFAULT_LOOP),
+            [_checked(Point, point) for point in described["points"]],
+            [_checked(Segment, {"loop": DEFAULT_LOOP} | segment) for segment in described["segments"]],
+        )
+        _require_consistent(run)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise WeightsError(
+            f"'{path}' does not describe a training run: to start from its parameters, use --weights"
+        ) from problem
+    require_fit(parameters, run.architecture, path)
+    return run, parameters
+
+
+def _renamed(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under today's names."""
+    return {OLD_NAMES.get(name, name): value for name, value in described.items()}
+
+
+def _checked(kind: type[Any], values: Any) -> Any:
+    """A dataclass from JSON values; TypeError if a field has another type."""
+    types: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
+    types |= {"int | None": (int, type(None)), "float | None": (int, float, type(None))}
+    made = kind(**values)
+    for described in fields(kind):
+        value = getattr(made, described.name)
+        if not isinstance(value, types[str(described.type)]) or isinstance(value, bool):
+            raise TypeError(f"{described.name} is {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{described.name} is {value}")
+    return made
+
+
+def _require_consistent(run: Run) -> None:
+    """ValueError if the parts contradict each other, or training could not use them."""
+    settings, last = run.settings, run.points[-1] if run.points else None
+    consistent = (
+        run.backend in BACKENDS
+        and all(loop in LOOPS for loop in (run.loop, *(segment.loop for segment in run.segments)))
+        and settings.lr > 0
+        and (settings.lr_decay_epoch is None or settings.lr_decay_epoch > 0)
+        and settings.batch_size > 0
+        and settings.seed >= 0
+        and 0 <= run.epochs_done <= settings.epochs
+        and bool(run.points) == bool(run.segments)
+        and (last is None or (last.test_acc is not None and last.epoch == run.epochs_done))
+    )
+    if not consistent:
+        raise ValueError("the parts of the run contradict each other")

@@ -1,0 +1,121 @@
+"""Parameters in a file: canonical arrays as safetensors, with a description of their origin as metadata.
+
+Safetensors holds arrays and text only: unlike a pickle, it runs no code when it is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lenet_multi.architecture import PRESETS, Architecture, Layer
+from lenet_multi.errors import UserError
+from lenet_multi.system.atomic_files import write_atomically
+
+Parameters = dict[str, np.ndarray]
+
+
+class WeightsError(UserError):
+    """A weights file that cannot be used."""
+
+
+def save_weights(path: Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write canonical parameters, completely or not at all; each value of `metadata` is stored as JSON text."""
+    text = {key: json.dumps(value) for key, value in metadata.items()}
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in parameters.items()}
+    write_atomically(path, safetensors.numpy.save(arrays, metadata=text))
+
+
+def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
+    """The parameters and metadata of a safetensors file; the metadata of a file from elsewhere are empty.
+
+    Raises:
+        WeightsError: when the file is missing, unreadable, truncated or not safetensors.
+    """
+    try:
+        path.open("rb").close()  # safetensors reports every file that it cannot open as missing
+        with safetensors.safe_open(path, framework="numpy") as file:
+            parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            text = file.metadata() or {}
+    except FileNotFoundError as problem:
+        raise WeightsError(f"weights file '{path}' does not exist: check the path") from problem
+    except OSError as problem:
+        raise WeightsError(
+            f"weights file '{path}' cannot be read ({problem.strerror or problem}): check the permissions or choose "
+            "another file"
+        ) from problem
+    except (safetensors.SafetensorError, TypeError, KeyError, AttributeError) as problem:
+        reason = " ".join(str(problem).split())
+        raise WeightsError(
+            f"weights file '{path}' is truncated or not a safetensors file ({reason}): restore a complete copy, or "
+            "train again"
+        ) from problem
+    try:
+        metadata = {key: json.loads(text[key]) for key in ("architecture", "run") if key in text}
+    except (json.JSONDecodeError, RecursionError):
+        metadata = {}
+    return parameters, {key: value for key, value in metadata.items() if isinstance(value, dict)}
+
+
+def architecture_of(
+    path: Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any], given: Architecture | None
+) -> Architecture:
+    """The network that a weights file is for: as the file describes it, else `given`, else LeNet-5.
+
+    Raises:
+        WeightsError: when the parameters do not fit it, or `given` differs from the file's description.
+    """
+    own = Architecture.from_dict(metadata["architecture"]) if "architecture" in metadata else None
+    require_fit(parameters, given or own or PRESETS["lenet5"], path)
+    if given and own and given != own:
+        pairs = zip(own.named_layers.items(), given.layers, strict=False)
+        differences = (_difference(name, expected, layer) for (name, expected), layer in pairs if expected != layer)
+        if own.input_shape != given.input_shape:
+            difference = f"it takes images of {own.input_shape}, not {given.input_shape}"
+        else:
+            difference = next(differences, "it has another number of layers")
+        raise WeightsError(
+            f"weights file '{path}' is for another network than the options describe ({difference}): omit the network "
+            "options"
+        )
+    return own or given or PRESETS["lenet5"]
+
+
+def _difference(name: str, expected: Layer, layer: Layer) -> str:
+    """How a layer of the file differs from the one of the options: `pool1 has kind avg, not max`."""
+    if type(expected) is not type(layer):
+        return f"{name} is a {type(expected).__name__.lower()} layer, not a {type(layer).__name__.lower()} layer"
+    pairs = ((field.name, getattr(expected, field.name), getattr(layer, field.name)) for field in fields(expected))
+    return f"{name} has " + ", ".join(f"{what} {old}, not {new}" for what, old, new in pairs if old != new)
+
+
+def require_fit(parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path) -> None:
+    """Check names, shapes, dtypes and values; the error names the first parameter that does not fit.
+
+    Raises:
+        WeightsError: when the parameters do not fit the architecture.
+    """
+    advice = "give the network options of its training"
+    for name, shape in architecture.parameter_shapes.items():
+        if name not in parameters:
+            raise WeightsError(f"weights file '{source}' has no {name} of shape {shape}: {advice}")
+        if parameters[name].shape != shape:
+            raise WeightsError(
+                f"weights file '{source}': {name} has shape {parameters[name].shape}, expected {shape}: {advice}"
+            )
+        if parameters[name].dtype != np.float32:
+            raise WeightsError(
+                f"weights file '{source}': {name} is {parameters[name].dtype}, expected float32: convert it"
+            )
+        if not np.isfinite(parameters[name]).all():
+            raise WeightsError(f"weights file '{source}': {name} is not finite everywhere: choose another file")
+    for name in parameters:
+        if name not in architecture.parameter_shapes:
+            raise WeightsError(f"weights file '{source}' has {name}, which the network does not have: {advice}")

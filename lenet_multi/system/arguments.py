@@ -1,0 +1,129 @@
+"""The command line: a parser with one-line errors, options as data, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lenet_multi.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises a one-line `UserError` instead of printing the usage and exiting."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        _, unknown, given = message.partition("unrecognized arguments:")
+        option = given.strip().partition(" ")[0].partition("=")[0]
+        near = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.8) if unknown else []
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"{' '.join(message.split())}{hint}: see {self.prog} --help")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command, as data: several commands can share it, list it, or read its value as text.
+
+    Args:
+        name: without dashes, as in `batch-size`.
+        help: one line.
+        type: converts the text of the value; raises `argparse.ArgumentTypeError`.
+        metavar: stands for the value in the help.
+        choices: the allowed values.
+        default: the value when the option is absent.
+        other_names: further names, without dashes.
+    """
+
+    name: str
+    help: str
+    type: Callable[[str], Any] = str
+    metavar: str | None = None
+    choices: tuple[Any, ...] | None = None
+    default: Any = None
+    other_names: tuple[str, ...] = ()
+
+    @property
+    def dest(self) -> str:
+        """The attribute that holds the value after parsing: `batch_size`."""
+        return self.name.replace("-", "_")
+
+    @property
+    def separator(self) -> str:
+        """Separates the values in a list of several: a comma, or a slash where one value may hold commas."""
+        return "/" if self.metavar and "," in self.metavar else ","
+
+    def as_text(self) -> Option:
+        """The same option with an unchecked value, for a command that passes it on to another."""
+        metavar = self.metavar or (f"{{{','.join(map(str, self.choices))}}}" if self.choices else None)
+        return replace(self, type=str, metavar=metavar, choices=None, default=None)
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        parser.add_argument(
+            *(f"--{name}" for name in (self.name, *self.other_names)),
+            dest=self.dest,
+            help=self.help,
+            type=self.type,
+            metavar=self.metavar,
+            choices=self.choices,
+            default=self.default,
+        )
+
+
+def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
+    """Add each option to a parser, or to a group of its options."""
+    for option in options:
+        option.add_to(parser)
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1."""
+    return _number(text, int, "a whole number of at least 1", lambda number: number >= 1)
+
+
+def seed_number(text: str) -> int:
+    """A seed that every framework accepts."""
+    return _number(text, int, "a whole number from 0 to 4294967295", lambda number: 0 <= number < 2**32)
+
+
+def positive_float(text: str) -> float:
+    """A number above 0 in the range of float32."""
+    return _number(text, float, "a number above 0 and below 3.4e38", lambda number: 0 < number < 3.4e38)
+
+
+def _number(text: str, number_type: type, expected: str, is_valid: Callable[[Any], bool]) -> Any:
+    try:
+        number = number_type(text)
+    except ValueError:
+        number = None
+    if number is None or not is_valid(number):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+    return number
+
+
+def int_list(text: str) -> tuple[int, ...]:
+    """`6,16` as (6, 16)."""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected whole numbers separated by commas, as in 6,16") from None
+
+
+def name_list(text: str) -> tuple[str, ...]:
+    """`pullover, coat` as (pullover, coat)."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected names separated by commas")
+    return names
+
+
+def path_argument(text: str) -> Path:
+    """The path of a file or folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'', expected the path of a file or folder")
+    return Path(text)

@@ -1,0 +1,133 @@
+"""Child processes: run a command, pass on what it prints, and end it when this process is interrupted."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lenet_multi.system.process import child_environment
+
+SHUTDOWN_SECONDS = 30  # how long an interrupted command may take to save its work
+KEPT_CHARACTERS = 10_000  # of its latest output, to find the error in
+
+
+def run_in_process(command: Sequence[str]) -> str | None:
+    """Run a command and copy its output to standard error as it appears.
+
+    Returns:
+        None on success; else the reason for the failure in one line: the command's own `error: ...`, or its status.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, after the command was interrupted too and has ended.
+        SystemExit: likewise on SIGTERM, or when the terminal closes.
+    """
+    reading, writing = _channel()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    printed = ""
+    try:
+        with _signals_raise():
+            try:
+                # A separate process group: Ctrl-C in the terminal reaches this process only, which passes it on once.
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=writing,
+                    stderr=writing,
+                    process_group=0,
+                    env=child_environment(),
+                )
+            finally:
+                os.close(writing)
+            try:
+                while part := _read(reading):
+                    text = decoder.decode(part)
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+                    printed = (printed + text)[-KEPT_CHARACTERS:]
+                status = child.wait()
+            except BaseException:
+                if sys.stderr.isatty():
+                    sys.stderr.write("\n")  # end the line of its progress bar
+                _stop(child, reading)
+                raise
+    finally:
+        os.close(reading)
+    return _failure_reason(status, printed) if status else None
+
+
+def _channel() -> tuple[int, int]:
+    """File descriptors to read the command's output from, and for the command to write to.
+
+    A pseudo-terminal if standard error is a terminal, so that the command shows its progress bar; else a pipe.
+    """
+    if not sys.stderr.isatty():
+        return os.pipe()
+    reading, writing = pty.openpty()
+    termios.tcsetwinsize(writing, termios.tcgetwinsize(sys.stderr.fileno()))
+    return reading, writing
+
+
+def _read(descriptor: int) -> bytes:
+    """Read some output; empty at the end, which a pseudo-terminal reports as an error."""
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:
+        return b""
+
+
+def _stop(child: subprocess.Popen, reading: int) -> None:
+    """Interrupt a command, let it save its work, and kill it if it does not end in time."""
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
+    try:
+        child.send_signal(signal.SIGINT)
+        # Keep reading: a full pipe would block the command.
+        while select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0] and _read(reading):
+            pass
+        child.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that cleanup code runs."""
+
+    def end(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    in_main = threading.current_thread() is threading.main_thread()  # only the main thread may set signal handlers
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP) if in_main}
+    try:
+        for number, handler in before.items():
+            if handler == signal.SIG_DFL:  # under nohup it stays ignored
+                signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _failure_reason(status: int, printed: str) -> str:
+    """Why a command with a status other than 0 failed."""
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
+    lines = [line.strip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return [f"exit status {status}", *lines[-1:], *errors][-1]
