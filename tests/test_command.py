@@ -158,6 +158,18 @@ def test_a_run_whose_file_does_not_name_its_loop_is_read_as_fast(quick, tmp_path
     assert (run.loop, [segment.loop for segment in run.segments]) == ("fast", ["fast"])
 
 
+def test_a_checkpoint_with_the_names_of_earlier_versions_is_read(quick, tmp_path):
+    out = tmp_path / "run"
+    assert train.main([*quick, "--lr-decay-epoch", "1", "--out", str(out)]) == 0
+    expected = load_checkpoint(out)[0]
+    parameters, metadata = load_weights(out / "model.safetensors")
+    metadata["run"]["legs"] = metadata["run"].pop("segments")
+    metadata["run"]["settings"]["lr_drop"] = metadata["run"]["settings"].pop("lr_decay_epoch")
+    save_weights(out / "model.safetensors", parameters, metadata)
+    assert load_checkpoint(out)[0] == expected
+    assert expected.settings.lr_decay_epoch == 1
+
+
 def test_going_on_with_a_finished_run_repeats_its_closing_lines(quick, tmp_path, capsys):
     out = tmp_path / "run"
     assert train.main([*quick, "--out", str(out)]) == 0

@@ -664,7 +664,8 @@ def test_resume_keeps_the_settings_that_vary_in_step(commands, small_folder, tmp
 def test_resume_reads_a_comparison_stored_before_settings_could_vary_in_step(commands, small_folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    plan = {"backends": ["torch"], "vary": {"pooling": ["avg", "max"], "seed": ["0", "1"]}, "options": {"lr": "0.5"}}
+    plan: dict = {"backends": ["torch"], "vary": {"pooling": ["avg", "max"], "seed": ["0", "1"]}}
+    plan["options"] = {"lr": "0.5", "lr-drop": "8"}
     (out / "compare.json").write_text(json.dumps({"plan": plan, "runs": []}))
     compare.main(["--resume", "--dataset", str(small_folder), "--out", str(out)])
     assert [run["name"] for run in stored(out)["runs"]] == [
@@ -673,7 +674,7 @@ def test_resume_reads_a_comparison_stored_before_settings_could_vary_in_step(com
         "pooling=max seed=0",
         "pooling=max seed=1",
     ]
-    assert all("--lr=0.5" in options for options in commands)
+    assert all({"--lr=0.5", "--lr-decay-epoch=8"} <= set(options) for options in commands)
 
 
 def test_from_python_the_settings_of_one_dictionary_of_a_list_vary_in_step(commands, small_folder, tmp_path):

@@ -1,0 +1,1 @@
+"""Training runs: their options, starting and resuming them, and the files that a run leaves."""

@@ -1,0 +1,156 @@
+"""The options of training, of the network and of the data, as data that every command can read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+from lenet_multi.architecture import (
+    ACTIVATIONS,
+    POOLINGS,
+    PRESET_SETTINGS,
+    PRESET_TRAINING,
+    PRESETS,
+    Architecture,
+    lenet,
+)
+from lenet_multi.backends import ALIASES, BACKENDS, LOOPS
+from lenet_multi.runs.checkpoint import weights_path
+from lenet_multi.system.arguments import (
+    Option,
+    Parser,
+    add_options,
+    int_list,
+    path_argument,
+    positive_float,
+    positive_int,
+    seed_number,
+)
+
+# The chapter's recipe. On the command line these options are None until given: a resumed run has its own values.
+DEFAULTS: dict[str, Any] = {
+    "backend": "torch",
+    "loop": "plain",
+    "dataset": "auto",
+    "epochs": 10,
+    "lr": 0.9,  # large, because sigmoids shrink gradients
+    "lr_decay_epoch": None,
+    "batch_size": 256,
+    "seed": 0,
+}
+
+BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (torch)", metavar="NAME")
+LOOP = Option("loop", "the loop that the documentation shows, or a faster one with the same result (plain)", choices=LOOPS)
+DATA_OPTIONS = (
+    Option(
+        "dataset",
+        "auto (Fashion-MNIST if available, else synthetic), fashion-mnist, mnist, synthetic, or the path of a folder "
+        "with four IDX files (auto)",
+        metavar="NAME",
+    ),
+    Option(
+        "data-dir",
+        "look for published data in DIR's subfolder of that name first, and download it there; then "
+        "$LENET_MULTI_DATA, then the user's cache folder",
+        type=path_argument,
+        metavar="DIR",
+    ),
+)
+DEVICE = Option("device", "auto (the first GPU, else the CPU), cpu, gpu or gpu:1 (auto)", default="auto")
+HYPERPARAMETERS = (
+    Option("epochs", "passes over the training data (10)", type=positive_int, metavar="N"),
+    Option("lr", "learning rate (0.9; lenet-modern 0.2)", type=positive_float, metavar="X"),
+    Option(
+        "lr-decay-epoch",
+        "divide the learning rate by 10 after N epochs (never; lenet-modern 8)",
+        type=positive_int,
+        metavar="N",
+    ),
+    Option("batch-size", "examples per step (256; lenet-modern 128)", type=positive_int, metavar="N"),
+    Option("seed", "seed of the initial weights and the shuffling (0)", type=seed_number, metavar="N"),
+    DEVICE,
+    Option("weights", "start from the parameters in this file or run folder", type=weights_path, metavar="FILE"),
+)
+NETWORK_OPTIONS = (
+    Option("architecture", "the preset that the other options modify (lenet5)", choices=tuple(PRESET_SETTINGS)),
+    Option("activation", "after every convolution and hidden dense layer", choices=ACTIVATIONS),
+    Option("pooling", "average or maximum", choices=POOLINGS),
+    Option("conv-channels", "output channels, one number per convolution (6,16)", type=int_list, metavar="N,N"),
+    Option("kernel-sizes", "one per convolution, or one for all (5)", type=int_list, metavar="N,N"),
+    Option("paddings", "one per convolution, or one for all (2,0,...)", type=int_list, metavar="N,N"),
+    Option("dense-units", "widths of the hidden dense layers (120,84)", type=int_list, metavar="N,N"),
+)
+# Everything that defines a run, besides its backend: what a comparison can vary or pass on.
+RUN_OPTIONS = (LOOP, *DATA_OPTIONS, *HYPERPARAMETERS, *NETWORK_OPTIONS)
+
+
+def add_loop_options(parser: argparse._ActionsContainer, loop: Option = LOOP) -> None:
+    """Add `--loop`, and `--fast` as its short form."""
+    group = parser.add_mutually_exclusive_group()
+    loop.add_to(group)
+    group.add_argument("--fast", dest="loop", action="store_const", const="fast", help="same as --loop fast")
+
+
+def add_data_options(parser: argparse.ArgumentParser, as_text: bool = False) -> None:
+    """Add the options that say which data to use and where they are."""
+    add_options(parser.add_argument_group("data options"), _shown(DATA_OPTIONS, as_text))
+
+
+def add_network_options(parser: argparse.ArgumentParser, as_text: bool = False) -> None:
+    """Add the options that describe the network; `architecture_from` reads them."""
+    add_options(parser.add_argument_group("network options"), _shown(NETWORK_OPTIONS, as_text))
+
+
+def add_run_options(parser: argparse.ArgumentParser, as_text: bool = False) -> None:
+    """Add all of `RUN_OPTIONS`; with `as_text` their values stay unchecked text."""
+    add_loop_options(parser, *_shown([LOOP], as_text))
+    add_data_options(parser, as_text)
+    add_options(parser.add_argument_group("training options"), _shown(HYPERPARAMETERS, as_text))
+    add_network_options(parser, as_text)
+
+
+def _shown(options: Iterable[Option], as_text: bool) -> list[Option]:
+    return [option.as_text() if as_text else option for option in options]
+
+
+def run_parser(prog: str, description: str) -> Parser:
+    """The parser of a training run: backend, `RUN_OPTIONS`, `--out` and `--resume`."""
+    parser = Parser(prog, description)
+    BACKEND.add_to(parser)
+    add_run_options(parser)
+    group = parser.add_argument_group("output options")
+    group.add_argument(
+        "--out", type=path_argument, metavar="DIR", help="write summary, history, curves and parameters to this folder"
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out DIR after its last complete epoch; only the backend, the loop, the device and "
+        "a larger --epochs may differ",
+    )
+    return parser
+
+
+def architecture_from(args: argparse.Namespace) -> Architecture | None:
+    """The network that the options describe, or None when none of them was given.
+
+    Raises:
+        ArchitectureError: when it cannot be built.
+    """
+    names = [option.dest for option in NETWORK_OPTIONS if option.name != "architecture"]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if not given and not args.architecture:
+        return None
+    return lenet(**{**PRESET_SETTINGS[args.architecture or "lenet5"], **given})
+
+
+def recipe(args: argparse.Namespace, preset: str | None) -> dict[str, Any]:
+    """The values of `DEFAULTS` for a new run: as given, else the preset's, else the chapter's."""
+    given = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
+    return DEFAULTS | PRESET_TRAINING.get(preset or "", {}) | given
+
+
+def network_of(args: argparse.Namespace) -> Architecture:
+    """The network that the options describe; LeNet-5 when none was given."""
+    return architecture_from(args) or PRESETS["lenet5"]

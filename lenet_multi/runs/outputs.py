@@ -1,0 +1,83 @@
+"""The files that a run derives from its checkpoint: `summary.json`, `history.csv` and `curves.png`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.backends import BACKENDS
+from lenet_multi.errors import UserError
+from lenet_multi.runs.checkpoint import CHECKPOINT, Run, load_checkpoint
+from lenet_multi.system.atomic_files import ignore_sigint, temporary_path, write_atomically
+from lenet_multi.training.curves import draw_curves, png
+
+SUMMARY, HISTORY, CURVES = "summary.json", "history.csv", "curves.png"
+OUTPUTS = (SUMMARY, HISTORY, CURVES)
+
+
+def write_outputs(folder: Path) -> None:
+    """Write summary, history and curves; a run without a complete epoch has none yet."""
+    run, _ = load_checkpoint(folder)
+    if not run.points:
+        return
+    with ignore_sigint():
+        write_atomically(folder / HISTORY, history(run).encode())
+        write_atomically(folder / CURVES, png(draw_curves(run.points, run.epochs_done, title(run))))
+        write_atomically(folder / SUMMARY, (json.dumps(summary(run), indent=2) + "\n").encode())
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The content of `summary.json`. Times, speed and memory are those of the last segment."""
+    last, segment = run.points[-1], run.segments[-1]
+    return {
+        "backend": segment.backend,
+        "framework": segment.framework,
+        "framework_version": segment.framework_version,
+        "loop": segment.loop,
+        "device": segment.device,
+        "architecture": run.architecture.to_dict(),
+        "parameters": run.architecture.num_parameters,
+        **asdict(run.settings),
+        "epochs": run.epochs_done,
+        "loss": last.train_loss,
+        "train_acc": last.train_acc,
+        "test_acc": last.test_acc,
+        "examples_per_sec": segment.examples_per_sec,
+        "wall_seconds": segment.wall_seconds,
+        "startup_seconds": segment.startup_seconds,
+        "peak_rss_mb": segment.peak_rss_mb,
+        "segments": [asdict(segment) for segment in run.segments],
+    }
+
+
+def history(run: Run) -> str:
+    """The content of `history.csv`."""
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, ["epoch", "train_loss", "train_acc", "test_acc"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(point) for point in run.points)
+    return table.getvalue()
+
+
+def title(run: Run) -> str:
+    """The title of `curves.png`."""
+    frameworks = ", then ".join(dict.fromkeys(BACKENDS[segment.backend] for segment in run.segments))
+    return f"LeNet in {frameworks} on {Path(run.settings.dataset).name}"
+
+
+def remove_outputs(folder: Path) -> None:
+    """Remove the files that an earlier checkpoint led to, before the run continues.
+
+    Raises:
+        UserError: when a folder has the name of one of the run's files.
+    """
+    for name in (CHECKPOINT, *OUTPUTS):
+        for path in (folder / name, temporary_path(folder / name)):
+            if path.is_dir():
+                raise UserError(f"'{path}' is a folder, but the run writes a file of that name: remove the folder")
+        if name != CHECKPOINT:
+            (folder / name).unlink(missing_ok=True)

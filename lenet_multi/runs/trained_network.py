@@ -1,0 +1,69 @@
+"""A trained network from a file or a run, and its accuracy on a test set."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.backends import load_backend
+from lenet_multi.data import DATASETS, BatchSampler, Dataset, load_dataset, require_images_fit
+from lenet_multi.runs.options import architecture_from
+from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
+from lenet_multi.system.stderr import say
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Parameters, the network that they are for, and the data that it is tested on."""
+
+    architecture: Architecture
+    parameters: Parameters
+    dataset: Dataset
+
+
+def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
+    """Load the network of `--weights`, with the data of `--dataset`; without it, those that it was trained on.
+
+    Args:
+        args: `weights`, `dataset`, `data_dir` and the network options.
+
+    Raises:
+        UserError: when the file cannot be used, or network, parameters and data do not fit together.
+    """
+    parameters, metadata = load_weights(args.weights)
+    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
+    dataset = load_dataset(_trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
+    require_images_fit(architecture, dataset)
+    return TrainedNetwork(architecture, parameters, dataset)
+
+
+def _trained_on(metadata: dict[str, Any]) -> str:
+    """The data set that the parameters were trained on, if the file names one that still exists; else `auto`."""
+    settings = metadata.get("run", {}).get("settings")
+    name = settings.get("dataset") if isinstance(settings, dict) else None
+    if not isinstance(name, str) or not (name in DATASETS or Path(name).is_dir()):
+        return "auto"
+    return name
+
+
+def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, device: str, batch_size: int) -> float:
+    """The fraction of the test set that the network classifies correctly in this backend.
+
+    Args:
+        trained: the network.
+        backend_name: canonical, of an installed framework.
+        loop: one of `LOOPS`.
+        device: `auto`, `cpu`, `gpu` or `gpu:1`.
+        batch_size: examples at a time.
+    """
+    dataset = trained.dataset
+    backend = load_backend(backend_name, fast=loop == "fast")
+    net = backend.LeNet(trained.architecture, device=device)
+    backend.set_parameters(net, trained.parameters)
+    device = backend.device_of(net)
+    say(f"{len(dataset.test)} test images of {dataset.name}, in {backend.FRAMEWORK} {backend.VERSION} on {device}")
+    test_iter = backend.batches(dataset.test, BatchSampler(len(dataset.test), batch_size), device)
+    return backend.evaluate_accuracy(net, test_iter)

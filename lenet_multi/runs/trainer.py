@@ -1,0 +1,238 @@
+"""Starts and resumes training runs, and keeps them on disk."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_multi.architecture import PRESETS
+from lenet_multi.backends import load_backend, require_installed
+from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
+from lenet_multi.errors import UserError
+from lenet_multi.fast import loop_of
+from lenet_multi.runs.checkpoint import CHECKPOINT, Run, Segment, load_checkpoint, save_checkpoint
+from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
+from lenet_multi.runs.outputs import OUTPUTS, remove_outputs, write_outputs
+from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
+from lenet_multi.system.atomic_files import CreatedFolder, require_absent
+from lenet_multi.system.process import peak_rss_mb
+from lenet_multi.system.stderr import say
+from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
+from lenet_multi.training.recorder import DivergenceError, Recorder, closing_lines
+from lenet_multi.training.schedule import ScheduledRecorder, lr_schedule
+from lenet_multi.training.settings import Settings
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend
+
+
+def start_run(args: argparse.Namespace) -> None:
+    """Train a new run.
+
+    Args:
+        args: from `runs.options.run_parser`.
+
+    Raises:
+        UserError: when the options, the data or the folder cannot be used, or the loss diverges.
+        KeyboardInterrupt: on Ctrl-C, with what is kept as its text.
+    """
+    backend_name = require_installed(DEFAULTS["backend"] if args.backend is None else args.backend)
+    if args.out and (args.out / CHECKPOINT).is_file():
+        raise UserError(f"--out '{args.out}' already holds a run: choose another folder, or pass --resume")
+    if args.out:
+        require_absent(args.out, OUTPUTS)
+    architecture, parameters, preset = architecture_from(args), None, args.architecture
+    if args.weights:
+        parameters, metadata = load_weights(args.weights)
+        architecture = architecture_of(args.weights, parameters, metadata, architecture)
+        preset = preset or architecture.name
+    values = recipe(args, preset)
+    dataset = load_dataset(values["dataset"], args.data_dir)
+    settings = Settings(
+        dataset=dataset.name,
+        data_sha256=data_digest(dataset) if args.out else "",
+        num_train=len(dataset.train),
+        num_test=len(dataset.test),
+        epochs=values["epochs"],
+        batch_size=values["batch_size"],
+        lr=values["lr"],
+        lr_decay_epoch=values["lr_decay_epoch"],
+        seed=values["seed"],
+    )
+    run = Run(architecture or PRESETS["lenet5"], settings, backend_name, values["loop"])
+    _train(args, run, parameters, dataset)
+
+
+def resume_run(args: argparse.Namespace) -> None:
+    """Continue the run in `args.out`. Options that are not given keep their values; those that are must agree.
+
+    Args:
+        args: from `runs.options.run_parser`.
+
+    Raises:
+        UserError: as for `start_run`, or when an option differs from the run's.
+        KeyboardInterrupt: as for `start_run`.
+    """
+    if not args.out:
+        raise UserError("--resume needs the folder of a run: add --out DIR")
+    if args.weights:
+        raise UserError("--resume and --weights exclude each other: a resumed run has its own weights")
+    run, parameters = load_checkpoint(args.out)
+    settings = run.settings
+    own = {"architecture": run.architecture.to_dict()}
+    architecture_of(args.out / CHECKPOINT, parameters, own, architecture_from(args))
+    for name in ("lr", "lr_decay_epoch", "batch_size", "seed"):
+        given, current = getattr(args, name), getattr(settings, name)
+        if given is not None and given != current:
+            option = name.replace("_", "-")
+            actual = f"no {option}" if current is None else f"{option} {current}"
+            raise UserError(f"--{option} {given}, but the run in '{args.out}' has {actual}: omit --{option}")
+    if args.epochs is not None and args.epochs < settings.epochs:
+        raise UserError(
+            f"--epochs {args.epochs}, but the run in '{args.out}' has {settings.epochs} epochs, {run.epochs_done} of "
+            "them done: omit --epochs, or give a larger number"
+        )
+    if args.epochs is not None:
+        run = replace(run, settings=replace(settings, epochs=args.epochs))
+    backend_name = require_installed(run.backend if args.backend is None else args.backend)
+    run = replace(run, backend=backend_name, loop=args.loop or run.loop)
+    if run.loop == "fast" and args.loop is None:
+        say("note: the run continues with the fast loop; for the plain one, pass --loop plain")
+    dataset = load_dataset(settings.dataset if args.dataset is None else args.dataset, args.data_dir)
+    if (dataset.name, data_digest(dataset)) != (settings.dataset, settings.data_sha256):
+        raise UserError(
+            f"--dataset '{dataset.name}' is not the data that the run in '{args.out}' was trained on "
+            f"({settings.dataset}): omit --dataset, or restore the files"
+        )
+    if run.epochs_done == run.settings.epochs:
+        say(f"all {run.epochs_done} epochs are done: to continue, give a larger --epochs")
+        write_outputs(args.out)
+        last, segment = run.points[-1], run.segments[-1]
+        print(closing_lines(last, segment.examples_per_sec, segment.device))
+        return
+    _train(args, run, parameters, dataset)
+
+
+def _train(args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset) -> None:
+    """Train until the run's epochs are done, with a checkpoint after each; then write its outputs."""
+    settings, out = run.settings, args.out
+    require_images_fit(run.architecture, dataset)
+    if settings.batch_size > settings.num_train:
+        raise UserError(
+            f"--batch-size {settings.batch_size} is larger than the {settings.num_train} training examples of "
+            f"'{dataset.name}': choose a smaller one"
+        )
+    backend = load_backend(run.backend, fast=run.loop == "fast")
+    net = backend.LeNet(run.architecture, settings.seed, args.device)
+    run = replace(run, loop=loop_of(backend, net))  # a fast backend may have no faster loop for this network
+    if parameters is not None:
+        backend.set_parameters(net, parameters)
+
+    def save_epoch() -> None:
+        trained = backend.get_parameters(net)
+        if not all(np.isfinite(value).all() for value in trained.values()):
+            raise DivergenceError(
+                f"the weights are not finite after epoch {recorder.epochs_done}: try a smaller --lr"
+            )
+        if out:
+            segment = finished_segment(run, backend, backend.device_of(net), recorder)
+            save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
+
+    recorder = ScheduledRecorder(settings.epochs, run.epochs_done, run.points, after_epoch=save_epoch)
+    try:
+        if out:
+            # Also before the first epoch, so that a run killed during it can be resumed.
+            create_run_folder(out, run, backend.get_parameters(net))
+        for last_epoch, lr in lr_schedule(settings):
+            if recorder.epochs_done < last_epoch:
+                recorder.first_epoch = recorder.epochs_done
+                backend.train(
+                    net, dataset.train, dataset.test, last_epoch, lr, settings.batch_size, settings.seed, recorder
+                )
+    except KeyboardInterrupt:
+        recorder.hide()
+        if not out or not (out / CHECKPOINT).exists():
+            raise KeyboardInterrupt("nothing was saved" if out else "nothing was saved without --out DIR") from None
+        raise KeyboardInterrupt(f"{_state_of(out)}; continue with: {resume_command(args)}") from None
+    except DivergenceError as problem:
+        recorder.hide()
+        raise DivergenceError(f"{problem}; {_state_of(out)}" if out else str(problem)) from None
+    if out:
+        write_outputs(out)
+    _print_notes(run, dataset, recorder)
+
+
+def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:
+    """Tell the user what the closing lines do not say: a useless loss, or data that are not Fashion-MNIST."""
+    loss = recorder.points[-1].train_loss
+    if loss > 2 * CHANCE_LOSS:
+        say(f"note: the loss of {loss:.3f} is far above the {CHANCE_LOSS:.3f} of guessing: try a smaller --lr")
+    if is_chance_loss(loss, recorder.epochs_done, run.settings.num_train):
+        activations = {getattr(layer, "activation", None) for layer in run.architecture.layers}
+        advice = "a smaller --lr, such as 0.1" if "relu" in activations else "more --epochs, or another --seed"
+        say(
+            f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, as for equal probabilities: the network "
+            f"has learned nothing; try {advice}"
+        )
+    if dataset.name == "synthetic":
+        say("note: these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
+
+
+def create_run_folder(out: Path, run: Run, parameters: Parameters) -> None:
+    """Create the folder of a run with its first checkpoint.
+
+    Raises:
+        UserError: when it cannot be created.
+    """
+    extra = [name for name in parameters if name not in run.architecture.parameter_shapes]
+    if extra:
+        say(
+            f"note: the network has {extra[0]}, which its description does not have: the run can be trained, but not "
+            "resumed or evaluated"
+        )
+    try:
+        with CreatedFolder(out):
+            remove_outputs(out)
+            save_checkpoint(out, run, parameters)
+    except OSError as problem:
+        raise UserError(f"--out '{out}' cannot be created ({problem.strerror}): choose another folder") from problem
+
+
+def _state_of(out: Path) -> str:
+    """Write the outputs of a stopped run, and say how far it got."""
+    write_outputs(out)
+    run, _ = load_checkpoint(out)
+    return f"'{out}' holds the run after epoch {run.epochs_done} of {run.settings.epochs}"
+
+
+def resume_command(args: argparse.Namespace) -> str:
+    """The shell command that resumes the run."""
+    command = [sys.executable, "-m", "lenet_multi.train", "--resume", "--out", str(args.out)]
+    if args.data_dir:
+        command += ["--data-dir", str(args.data_dir)]
+    if args.device != "auto":
+        command += ["--device", args.device]
+    return shlex.join(command)
+
+
+def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder) -> Segment:
+    """What this process has trained so far, continuing `run`."""
+    return Segment(
+        backend=run.backend,
+        framework=backend.FRAMEWORK,
+        framework_version=backend.VERSION,
+        device=device,
+        first_epoch=run.epochs_done,
+        epochs_done=recorder.epochs_done,
+        examples_per_sec=round(recorder.examples_per_sec, 1),
+        wall_seconds=round(recorder.wall_seconds, 3),
+        startup_seconds=round(recorder.startup_seconds or 0.0, 3),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        loop=run.loop,
+    )
