@@ -44,7 +44,7 @@ def random_images(architecture: Architecture, number: int = 3, seed: int = 0) ->
 
 @every_network
 @pytest.mark.parametrize("name", BACKENDS)
-def test_every_framework_gives_what_the_referee_gives(name, architecture):
+def test_every_framework_computes_what_the_float64_reference_computes(name, architecture):
     parameters, images = random_parameters(architecture), random_images(architecture)
     outputs = activations(load_backend(name), parameters, images, architecture)
     expected = forward(architecture, parameters, images / 255)

@@ -1,4 +1,4 @@
-"""What a run says at its end of a network that has learned nothing."""
+"""A run whose network has learned nothing says so."""
 
 import pytest
 
@@ -17,12 +17,12 @@ SMALL = ("--conv-channels", "2", "--dense-units", "12", "--batch-size", "32", "-
 
 
 @pytest.mark.parametrize("loss", [CHANCE_LOSS, 0.991 * CHANCE_LOSS, 1.009 * CHANCE_LOSS])
-def test_a_loss_within_a_hundredth_of_guessing_is_that_of_guessing(loss):
+def test_a_loss_within_one_percent_of_the_chance_loss_is_chance_loss(loss):
     assert is_chance_loss(loss, num_epochs=2, num_train=10_000)
 
 
 @pytest.mark.parametrize("loss", [0.989 * CHANCE_LOSS, 1.011 * CHANCE_LOSS, 0.5, 100.0])
-def test_a_loss_further_from_guessing_is_another(loss):
+def test_a_loss_further_away_is_not_chance_loss(loss):
     assert not is_chance_loss(loss, num_epochs=2, num_train=10_000)
 
 

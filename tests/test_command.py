@@ -102,12 +102,12 @@ def test_a_run_that_went_on_equals_one_that_never_stopped(backend_and_loop, quic
 
 
 def test_a_run_begun_in_one_framework_goes_on_in_another(quick, tmp_path, capsys):
-    alone, relay = tmp_path / "alone", tmp_path / "relay"
+    alone, resumed = tmp_path / "alone", tmp_path / "resumed"
     assert train.main(["--backend", "torch", *quick, "--epochs", "3", "--out", str(alone)]) == 0
-    assert train.main(["--backend", "torch", *quick, "--epochs", "1", "--out", str(relay)]) == 0
+    assert train.main(["--backend", "torch", *quick, "--epochs", "1", "--out", str(resumed)]) == 0
     for epochs, backend in (("2", "tensorflow"), ("3", "mxnet")):
-        assert train.main(["--resume", "--out", str(relay), "--epochs", epochs, "--backend", backend]) == 0
-    summary = json.loads((relay / "summary.json").read_text())
+        assert train.main(["--resume", "--out", str(resumed), "--epochs", epochs, "--backend", backend]) == 0
+    summary = json.loads((resumed / "summary.json").read_text())
     assert summary["backend"] == "mxnet"
     found = [(part["backend"], part["first_epoch"], part["epochs_done"]) for part in summary["segments"]]
     assert found == [
@@ -116,21 +116,21 @@ def test_a_run_begun_in_one_framework_goes_on_in_another(quick, tmp_path, capsys
         ("mxnet", 2, 3),
     ]
     _, expected = load_checkpoint(alone)
-    _, parameters = load_checkpoint(relay)
+    _, parameters = load_checkpoint(resumed)
     for name, value in expected.items():
         np.testing.assert_allclose(parameters[name], value, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_run_changes_its_loop_and_back_and_ends_where_it_would_have(name, quick, tmp_path):
-    alone, relay = tmp_path / "alone", tmp_path / "relay"
+    alone, resumed = tmp_path / "alone", tmp_path / "resumed"
     assert train.main(["--backend", name, *quick, "--epochs", "3", "--out", str(alone)]) == 0
-    assert train.main(["--backend", name, *quick, "--epochs", "1", "--out", str(relay)]) == 0
+    assert train.main(["--backend", name, *quick, "--epochs", "1", "--out", str(resumed)]) == 0
     for epochs, loop in (("2", "--fast"), ("3", "--loop=plain")):
-        assert train.main(["--resume", "--out", str(relay), "--epochs", epochs, loop]) == 0
-    run, parameters = load_checkpoint(relay)
+        assert train.main(["--resume", "--out", str(resumed), "--epochs", epochs, loop]) == 0
+    run, parameters = load_checkpoint(resumed)
     assert [segment.loop for segment in run.segments] == ["plain", "fast", "plain"]
-    assert json.loads((relay / "summary.json").read_text())["loop"] == "plain"
+    assert json.loads((resumed / "summary.json").read_text())["loop"] == "plain"
     for parameter, value in load_checkpoint(alone)[1].items():
         np.testing.assert_allclose(parameters[parameter], value, atol=1e-4)
 
@@ -180,7 +180,7 @@ def test_going_on_with_a_finished_run_repeats_its_closing_lines(quick, tmp_path,
     assert (out / "summary.json").exists()
 
 
-def test_a_loss_far_above_that_of_guessing_is_noted(small_folder, capsys):
+def test_a_loss_far_above_the_chance_loss_is_noted(small_folder, capsys):
     data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
     assert train.main([*data, "--lr", "100"]) == 0
     assert re.fullmatch(

@@ -220,7 +220,7 @@ def test_the_predictions_are_those_of_the_trained_networks(three, small_data):
         assert pair["count"] == len(pair["examples"]) == pair["first_right"] + pair["second_right"] + pair["both_wrong"]
 
 
-def test_each_runs_weights_climb_the_ladder_in_all_backends(three):
+def test_each_runs_weights_pass_the_parity_checks_in_all_backends(three):
     found = stored(three[0])
     assert list(found["parity_checks"]) == list(BACKENDS)
     for checks in found["parity_checks"].values():
@@ -418,7 +418,7 @@ def test_networks_that_never_err_or_disagree_have_a_page_too(known, tmp_path):
 
 
 def test_a_backend_that_computes_something_else_is_found_with_trained_weights(small_data, monkeypatch, tmp_path):
-    """Known wrong answers for the ladder: one layer's output a little off."""
+    """Known wrong answers for the parity checks: one layer's output a little off."""
     architecture = lenet(conv_channels=(2,), dense_units=(12,))
     parameters = Fixture(architecture, subset(small_data, 200, 20)).parameters
     torch = load_backend("torch")

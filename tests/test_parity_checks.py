@@ -63,7 +63,7 @@ def test_every_check_passes_on_fashion_mnist(settings, loop, fashion_mnist):
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(architecture=architectures(), num_examples=st.integers(1, 5))
 def test_any_valid_description_computes_the_same_everywhere(architecture, num_examples):
-    """Rungs 1, 2, 4, 5 and 6 on random networks: several channels, any kernel, padding, pooling, activation, width."""
+    """Checks 1, 2, 4, 5 and 6 on random networks: several channels, any kernel, padding, pooling, activation, width."""
     data = random_split(num_examples, architecture.input_shape)
     fixture = Fixture(architecture, Dataset("random", data, data, ()))
     backends = {name: load_backend(name) for name in BACKENDS}
@@ -373,7 +373,7 @@ def test_a_flatten_left_unpermuted_is_seen_in_every_framework(name, drawn):
     assert result.measurements[name].first_failing == "dense1"
 
 
-def test_a_check_that_cannot_be_climbed_fails_and_the_climb_goes_on(drawn):
+def test_a_backend_that_raises_an_error_fails_the_check_and_the_next_check_runs(drawn):
     def fails(*_, **__):
         raise RuntimeError("out of\npaper")
 

@@ -1,8 +1,8 @@
 """A training run and its checkpoint.
 
 A run's folder holds `model.safetensors`: the parameters after the last complete epoch and, in its metadata, everything
-else about the run. The other files (`runs.outputs`) are derived from it at the end of the run, so a killed run is always
-in the state of its last checkpoint.
+else about the run. The other files (`runs.outputs`) are derived from it at the end of the run, so a killed run is in
+the state of its last checkpoint.
 """
 
 from __future__ import annotations

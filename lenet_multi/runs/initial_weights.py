@@ -3,8 +3,8 @@
     python -m lenet_multi.runs.initial_weights FILE SPEC
 
 SPEC is JSON: backend, architecture, seed and device. `lenet_multi.comparison` starts this for `--same-start`: a
-framework sets environment variables when it is imported, which the runs that a comparison starts would inherit. The file
-holds no description of the network, because networks that differ in activation or pooling share it.
+framework sets environment variables when it is imported, which the runs that a comparison starts would inherit. The
+file holds no description of the network, because networks that differ in activation or pooling share it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (torch)", metavar="NAME")
-LOOP = Option("loop", "the loop that the documentation shows, or a faster one with the same result (plain)", choices=LOOPS)
+LOOP = Option(
+    "loop", "the loop that the documentation shows, or a faster one with the same result (plain)", choices=LOOPS
+)
 DATA_OPTIONS = (
     Option(
         "dataset",

@@ -137,9 +137,7 @@ def _train(args: argparse.Namespace, run: Run, parameters: Parameters | None, da
     def save_epoch() -> None:
         trained = backend.get_parameters(net)
         if not all(np.isfinite(value).all() for value in trained.values()):
-            raise DivergenceError(
-                f"the weights are not finite after epoch {recorder.epochs_done}: try a smaller --lr"
-            )
+            raise DivergenceError(f"the weights are not finite after epoch {recorder.epochs_done}: try a smaller --lr")
         if out:
             segment = finished_segment(run, backend, backend.device_of(net), recorder)
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
@@ -177,8 +175,8 @@ def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:
         activations = {getattr(layer, "activation", None) for layer in run.architecture.layers}
         advice = "a smaller --lr, such as 0.1" if "relu" in activations else "more --epochs, or another --seed"
         say(
-            f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, as for equal probabilities: the network "
-            f"has learned nothing; try {advice}"
+            f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, as for equal probabilities: the "
+            f"network has learned nothing; try {advice}"
         )
     if dataset.name == "synthetic":
         say("note: these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
