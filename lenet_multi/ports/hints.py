@@ -12,7 +12,7 @@ import numpy as np
 
 from lenet_multi.ports.agreement import is_informative
 from lenet_multi.ports.difference import Difference
-from lenet_multi.ports.flattening import flatten_orders
+from lenet_multi.ports.flatten_hint import flatten_hint, flatten_orders
 from lenet_multi.ports.output_hints import (
     activation_hint,
     axes_hint,
@@ -22,7 +22,7 @@ from lenet_multi.ports.output_hints import (
     squeeze_hint,
 )
 from lenet_multi.ports.padding_hints import border_hint, shift_hint
-from lenet_multi.ports.weight_hints import bias_hint, flatten_hint, kernel_hint, norm_hint, transposed_dense_hint
+from lenet_multi.ports.weight_hints import bias_hint, kernel_hint, norm_hint, transposed_dense_hint
 
 # The distance from 1 to the next larger number of each type.
 SPACING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}

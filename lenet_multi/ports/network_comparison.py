@@ -17,7 +17,7 @@ from lenet_multi.ports.agreement import Agree, agree_within
 from lenet_multi.ports.arrays import as_numpy
 from lenet_multi.ports.difference import Difference
 from lenet_multi.ports.errors import PortError, error_reason
-from lenet_multi.ports.flattening import image_shapes
+from lenet_multi.ports.flatten_hint import image_shapes
 from lenet_multi.ports.hints import find_hint
 from lenet_multi.ports.matching import (
     Pair,

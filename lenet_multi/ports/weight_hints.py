@@ -1,34 +1,15 @@
-"""Hints from parameters: flatten order, transposed and flipped weights, norms, biases."""
+"""Hints from parameters: transposed and flipped weights, norms, biases."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from lenet_multi.ports.difference import Difference
-from lenet_multi.ports.flattening import flatten_orders
+from lenet_multi.ports.flatten_hint import dense_output
 from lenet_multi.ports.layer_kinds import CONVS
-from lenet_multi.ports.traces import TracedLayer
 
 NORM_DEFAULTS = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
 NORM_LABELS = {"mean": "running mean", "variance": "running variance"}
-
-
-def flatten_hint(difference: Difference) -> str | None:
-    """A dense layer follows a flatten of the other image format, and its weight was not permuted."""
-    a, b = difference.reference, difference.port
-    if a.kind != "dense" or b.kind != "dense" or "weight" not in b.parameters:
-        return None
-    weight = b.parameters["weight"]
-    for image_shape in difference.image_shapes:
-        for order, orders_text in flatten_orders(image_shape):
-            if weight.shape[1] != len(order):
-                continue
-            if difference.agree(a.pre_activation, _dense_output(b, weight[:, order])):
-                return (
-                    f"the outputs agree after the flatten permutation: reorder the {len(order)} inputs of the port's "
-                    f"dense weight from {orders_text}, with (C, H, W) = {image_shape}"
-                )
-    return None
 
 
 def transposed_dense_hint(difference: Difference) -> str | None:
@@ -37,18 +18,9 @@ def transposed_dense_hint(difference: Difference) -> str | None:
     if a.kind != "dense" or b.kind != "dense" or "weight" not in b.parameters:
         return None
     weight = b.parameters["weight"]
-    if weight.shape[0] == weight.shape[1] and difference.agree(a.pre_activation, _dense_output(b, weight.T)):
+    if weight.shape[0] == weight.shape[1] and difference.agree(a.pre_activation, dense_output(b, weight.T)):
         return "the outputs agree after transposing the port's dense weight: its inputs and outputs are swapped"
     return None
-
-
-def _dense_output(layer: TracedLayer, weight: np.ndarray) -> np.ndarray:
-    """The output of a dense layer with another weight, before the activation."""
-    assert layer.input is not None
-    # Gluon's dense layer flattens its input itself.
-    is_flat = layer.input.shape[-1] == weight.shape[1]
-    inputs = layer.input if is_flat else layer.input.reshape(len(layer.input), -1)
-    return inputs @ weight.T + layer.parameters.get("bias", 0)
 
 
 def kernel_hint(difference: Difference) -> str | None:

@@ -1,4 +1,4 @@
-"""The image shapes and the orders in which frameworks flatten images."""
+"""The hint about flatten order, the orders in which frameworks flatten images, and the shapes of these images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,35 @@ from math import isqrt, prod
 
 import numpy as np
 
+from lenet_multi.ports.difference import Difference
 from lenet_multi.ports.traces import TracedLayer
+
+
+def flatten_hint(difference: Difference) -> str | None:
+    """A dense layer follows a flatten of the other image format, and its weight was not permuted."""
+    a, b = difference.reference, difference.port
+    if a.kind != "dense" or b.kind != "dense" or "weight" not in b.parameters:
+        return None
+    weight = b.parameters["weight"]
+    for image_shape in difference.image_shapes:
+        for order, orders_text in flatten_orders(image_shape):
+            if weight.shape[1] != len(order):
+                continue
+            if difference.agree(a.pre_activation, dense_output(b, weight[:, order])):
+                return (
+                    f"the outputs agree after the flatten permutation: reorder the {len(order)} inputs of the port's "
+                    f"dense weight from {orders_text}, with (C, H, W) = {image_shape}"
+                )
+    return None
+
+
+def dense_output(layer: TracedLayer, weight: np.ndarray) -> np.ndarray:
+    """The output of a dense layer with another weight, before the activation."""
+    assert layer.input is not None
+    # Gluon's dense layer flattens its input itself.
+    is_flat = layer.input.shape[-1] == weight.shape[1]
+    inputs = layer.input if is_flat else layer.input.reshape(len(layer.input), -1)
+    return inputs @ weight.T + layer.parameters.get("bias", 0)
 
 
 def image_shapes(
