@@ -12,11 +12,11 @@ from lenet_multi.errors import UserError
 
 COMMANDS = {
     "compare": "train in several frameworks, or with several settings, and compare",
-    "activations": "draw the feature maps of trained layers, or their difference between two frameworks",
+    "activations": "draw the feature maps of a trained network, or their difference between two frameworks",
     "diagram": "draw a network from its description",
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
     "evaluate": "evaluate trained parameters on the test set",
-    "parity": "check every backend against a float64 reference, from shapes to training runs",
+    "parity": "compare every backend with a float64 reference, from shapes to training runs",
     "shapes": "compare every layer's output shape across the frameworks",
 }
 

@@ -3,8 +3,8 @@
     python -m lenet_multi.activations --weights runs/first --classes pullover,coat --out maps.png
     python -m lenet_multi.activations --weights runs/first --examples 3,17 --against tensorflow --out difference.svg
 
-The picture has a row for each image: the image, then every map with its layer and channel. With `--against` it shows
-the maps of two frameworks one above the other, and below them their difference.
+The picture has a row for each image: the image, then every map with its layer and channel. With `--against`, it shows
+the maps of the two frameworks one above the other, with their difference below.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.activations", description="Draw the feature maps of a trained network.")
     BACKEND.add_to(parser)
     parser.add_argument("--against", metavar="NAME", help="draw this backend's maps too, and the difference")
-    parser.add_argument("--weights", type=weights_path, metavar="FILE", help="file of parameters, or folder of a run")
+    parser.add_argument(
+        "--weights", type=weights_path, metavar="PATH", help="parameters: a file, or the folder of a run"
+    )
     parser.add_argument(
         "--classes", type=name_list, default=(), metavar="NAME,NAME", help="draw examples of these classes"
     )
@@ -40,15 +42,20 @@ def parser() -> argparse.ArgumentParser:
         type=positive_int,
         default=1,
         metavar="N",
-        help="examples per class, from the start of the test set (1)",
+        help="examples per class, from the start of the test set (default: 1)",
     )
     parser.add_argument(
         "--examples", type=int_list, default=(), metavar="N,N", help="draw the test examples with these indices"
     )
     parser.add_argument(
-        "--layers", type=name_list, metavar="NAME,NAME", help="convolutions or poolings (the first two convolutions)"
+        "--layers",
+        type=name_list,
+        metavar="NAME,NAME",
+        help="convolutions or poolings to draw (default: the first two convolutions)",
     )
-    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE", help="the picture (.png or .svg)")
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="FILE", help="write the picture to this file (.png or .svg)"
+    )
     DEVICE.add_to(parser)
     add_data_options(parser)
     add_network_options(parser)
@@ -61,7 +68,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     require_picture_path(args.out)
     if args.weights is None:
         raise UserError(
-            "--weights is missing: train a network with python -m lenet_multi.train --out runs/first, then give "
+            "--weights is missing: train a network with python -m lenet_multi.train --out runs/first, then pass "
             "--weights runs/first"
         )
     backend = "torch" if args.backend is None else args.backend

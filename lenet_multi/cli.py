@@ -14,7 +14,7 @@ USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
 def run_command(command: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    A `UserError` or an operating system's error prints `error: ...` and gives status 2; Ctrl-C gives 130. With
+    A `UserError` or an error of the operating system prints `error: ...` and gives status 2; Ctrl-C gives 130. With
     `LENET_MULTI_DEBUG=1` in the environment errors show their traceback.
     """
     debug = os.environ.get("LENET_MULTI_DEBUG") == "1"
@@ -30,7 +30,7 @@ def run_command(command: Callable[[Sequence[str] | None], int | None], argv: Seq
             raise
         where = f"'{problem.filename}': " if problem.filename else ""
         reason = f"{problem.strerror[:1].lower()}{problem.strerror[1:]}"
-        say(f"error: {where}{reason}: check the permissions or choose another place")
+        say(f"error: {where}{reason}: check the permissions or choose another location")
         return USAGE_STATUS
     except KeyboardInterrupt as interrupt:
         if debug:

@@ -10,7 +10,7 @@
     python -m lenet_multi.compare --resume --out runs/three
 
 Each run is a process of its own, one after the other, with the same seed and batches. Settings after one `--vary` vary
-together; several `--vary` give every combination. With `--same-start` all runs start from the first run's initial
+together; several `--vary` give every combination. With `--same-start`, all runs start from the first run's initial
 weights. Standard output is a table. The folder gets `curves.png`, `curves.svg`, `report.html`, `compare.json`, a folder
 for each run and, with `--same-start`, `start.safetensors`. The exit status is 1 if a run fails, or if the frameworks
 differ with the same weights.
@@ -37,7 +37,7 @@ FAILED_STATUS = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the comparison, and those of `train` that it passes on as text."""
+    """The options of the comparison, and the options of `train`, which it passes on as text."""
     parser = Parser(PROG, "Compare frameworks, or settings within one.")
     add_run_options(parser, as_text=True)
     group = parser.add_argument_group("comparison options")
@@ -45,21 +45,22 @@ def parser() -> argparse.ArgumentParser:
         "--backends",
         "--backend",
         metavar="NAMES",
-        help=f"{', '.join(BACKENDS)}, separated by commas, or all (all; with --vary torch)",
+        help=f"{', '.join(BACKENDS)}, separated by commas, or all (default: all; with --vary: torch)",
     )
     group.add_argument(
         "--vary",
         action="append",
         nargs="+",
         metavar="NAME=A,B",
-        help="a run for each value of this training or network option, or of loop; several NAME=A,B after one --vary "
-        "vary together, the first value with the first, as in activation=sigmoid,relu lr=0.9,0.1; several --vary give "
-        "a run for every combination; slashes separate values that hold commas, as in conv-channels=6,16/12,32",
+        help="train one run for each value of this training or network option, or of loop; options after one --vary "
+        "vary together, the first value of each in the first run, as in activation=sigmoid,relu lr=0.9,0.1; several "
+        "--vary give a run for every combination; slashes separate values that contain commas, as in "
+        "conv-channels=6,16/12,32",
     )
     group.add_argument(
         "--same-start",
         action="store_true",
-        help="all runs start from the initial weights of the first one; each shuffles by its own seed",
+        help="start all runs from the initial weights of the first one; each run shuffles with its own seed",
     )
     group.add_argument(
         "--out", type=path_argument, required=True, metavar="DIR", help="write the comparison to this folder"

@@ -19,13 +19,15 @@ from lenet_multi.system.arguments import Parser, path_argument
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.diagram", description="Draw a network from its description.")
-    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE", help="the picture (.png or .svg)")
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="FILE", help="write the picture to this file (.png or .svg)"
+    )
     parser.add_argument(
         "--notation",
         choices=NOTATIONS,
         default="data-flow",
         help="data-flow: feature maps with their shapes, from left to right; compressed: a box for each layer, from "
-        "bottom to top (data-flow)",
+        "bottom to top (default: data-flow)",
     )
     add_network_options(parser)
     return parser

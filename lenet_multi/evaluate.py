@@ -26,9 +26,11 @@ def parser() -> argparse.ArgumentParser:
     BACKEND.add_to(parser)
     add_loop_options(parser)
     parser.add_argument(
-        "--weights", type=weights_path, required=True, metavar="FILE", help="file of parameters, or folder of a run"
+        "--weights", type=weights_path, required=True, metavar="PATH", help="parameters: a file, or the folder of a run"
     )
-    parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="examples at a time (256)")
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=256, metavar="N", help="examples per batch (default: 256)"
+    )
     DEVICE.add_to(parser)
     add_data_options(parser)
     add_network_options(parser)

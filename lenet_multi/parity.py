@@ -1,4 +1,4 @@
-"""Check parity: does the same network compute the same in every framework, and where does it first differ?
+"""Check parity: does the same network compute the same results in every framework? If not, where do they differ?
 
     python -m lenet_multi.parity
     python -m lenet_multi.parity --backends torch,mxnet --activation relu --json parity.json
@@ -34,14 +34,20 @@ def parser() -> argparse.ArgumentParser:
         "--backend",
         default="all",
         metavar="NAMES",
-        help=f"{', '.join(BACKENDS)}, separated by commas, or all (all)",
+        help=f"{', '.join(BACKENDS)}, separated by commas, or all (default: all)",
     )
     add_loop_options(parser)
-    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of parameters and shuffling (0)")
     parser.add_argument(
-        "--lr", type=positive_float, metavar="X", help="learning rate (0.9; 0.05 with tanh, 0.005 with relu)"
+        "--seed", type=seed_number, default=0, metavar="N", help="seed of the parameters and the shuffling (default: 0)"
     )
-    parser.add_argument("--device", default="cpu", help="where the backends compute: auto, cpu, gpu, gpu:1 (cpu)")
+    parser.add_argument(
+        "--lr", type=positive_float, metavar="X", help="learning rate (default: 0.9; with tanh 0.05, with relu 0.005)"
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="where the backends compute: auto, cpu, gpu, or gpu:N as in gpu:1 (default: cpu)",
+    )
     parser.add_argument("--json", type=path_argument, metavar="FILE", help="write every number to this file")
     add_data_options(parser)
     add_network_options(parser)

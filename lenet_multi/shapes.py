@@ -1,4 +1,4 @@
-"""Compare the shape of every layer's output: as the network is described, and as each framework computes it.
+"""Compare every layer's output shape in each framework with the description of the network.
 
     python -m lenet_multi.shapes --backend all
 
@@ -22,13 +22,16 @@ DIFFER_STATUS = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m lenet_multi.shapes", description="Compare the output shape of every layer.")
+    parser = Parser(
+        prog="python -m lenet_multi.shapes",
+        description="Compare the output shape of every layer across the frameworks.",
+    )
     parser.add_argument(
         "--backend",
         "--backends",
         default="all",
         metavar="NAMES",
-        help=f"{', '.join(BACKENDS)}, separated by commas, or all (all)",
+        help=f"{', '.join(BACKENDS)}, separated by commas, or all (default: all)",
     )
     add_network_options(parser)
     return parser

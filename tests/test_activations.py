@@ -137,7 +137,8 @@ def test_the_first_two_convolutions_are_drawn_unless_told_otherwise():
 
 def test_layers_without_maps_are_refused():
     for name in ("dense1", "flatten", "conv3", ""):
-        with pytest.raises(UserError, match=rf"--layers '{name}', expected one of conv1, pool1, conv2, pool2$"):
+        told = f"--layers '{name}' is not a convolution or pooling: choose one of conv1, pool1, conv2, pool2$"
+        with pytest.raises(UserError, match=told):
             select_layers(LENET5, ["conv1", name])
     with pytest.raises(UserError, match="no convolution and no pooling"):
         select_layers(Architecture((1, 28, 28), (Flatten(), Dense(10))), None)
@@ -184,13 +185,13 @@ def test_an_unknown_class_is_told_the_known_ones(name):
     with pytest.raises(UserError) as problem:
         class_label(name, FASHION_MNIST.class_names)
     assert str(problem.value) == (
-        f"class '{name}', expected one of T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, "
-        "ankle boot, or its number from 0 to 9"
+        f"unknown class '{name}': choose one of T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, "
+        "bag, ankle boot, or a number from 0 to 9"
     )
 
 
 def test_other_names_of_garments_are_not_digits():
-    with pytest.raises(UserError, match="class 'sweater', expected its number from 0 to 9"):
+    with pytest.raises(UserError, match="unknown class 'sweater': choose a number from 0 to 9"):
         class_label("sweater", MNIST.class_names)
 
 
@@ -210,12 +211,12 @@ def test_examples_are_the_first_of_each_class_and_those_named_none_twice():
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        ({}, "nothing to draw: give --classes with some of T-shirt/top, trouser, "),
-        ({"classes": ["hat"]}, "class 'hat', expected one of T-shirt/top"),
+        ({}, "nothing to draw: pass --classes with some of T-shirt/top, trouser, "),
+        ({"classes": ["hat"]}, "unknown class 'hat': choose one of T-shirt/top"),
         ({"classes": ["bag"]}, "class 'bag' has only 0 test examples in 'few', not 1"),
         ({"classes": ["coat"], "per_class": 3}, "class 'coat' has only 2 test examples in 'few', not 3"),
-        ({"examples": [6]}, "example 6, expected an index in the test set of 'few': 0 to 5"),
-        ({"examples": [-1]}, "example -1, expected an index in the test set of 'few': 0 to 5"),
+        ({"examples": [6]}, "example 6 is not in the test set of 'few': choose an index from 0 to 5"),
+        ({"examples": [-1]}, "example -1 is not in the test set of 'few': choose an index from 0 to 5"),
     ],
 )
 def test_examples_that_are_not_there_are_refused(chosen, told):
@@ -373,7 +374,7 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(UserError, match="layer conv7 has no maps"):
         draw_activations(images, outputs, ["conv7"], ["", ""])
     for number in (0, 3):
-        with pytest.raises(UserError, match=f"{number} frameworks, expected one, or two"):
+        with pytest.raises(UserError, match=f"{number} frameworks, expected one or two"):
             draw_activations(images, {str(i): {} for i in range(number)}, ["conv1"], ["", ""])
 
 
@@ -461,16 +462,22 @@ def test_the_folder_of_a_run_will_do(small_folder, weights, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--out", "maps.jpg"], "--out 'maps.jpg', expected a name that ends in .png or .svg"),
+        (["--out", "maps.jpg"], "--out 'maps.jpg' does not end in .png or .svg: choose one of these formats"),
         (["--out", "no/maps.png"], "--out 'no/maps.png': its folder does not exist"),
         (["--backend", "jax"], "unknown backend 'jax': choose one of torch, tensorflow, mxnet, pytorch, keras, gluon"),
         (["--against", "pytorch"], "--against pytorch is the same as --backend"),
-        (["--classes", "hat"], "class 'hat', expected its number from 0 to 9"),
-        (["--classes", "2,,4"], "argument --classes: '2,,4', expected names separated by commas"),
-        (["--examples", "50"], "example 50, expected an index in the test set of "),
-        (["--examples", "x"], "argument --examples: 'x', expected whole numbers separated by commas, as in 6,16"),
-        (["--layers", "dense1"], "--layers 'dense1', expected one of conv1, pool1, conv2, pool2"),
-        (["--per-class", "0"], "argument --per-class: '0', expected a whole number of at least 1"),
+        (["--classes", "hat"], "unknown class 'hat': choose a number from 0 to 9"),
+        (["--classes", "2,,4"], "argument --classes: invalid value '2,,4', expected names separated by commas"),
+        (["--examples", "50"], "example 50 is not in the test set of "),
+        (
+            ["--examples", "x"],
+            "argument --examples: invalid value 'x', expected whole numbers separated by commas, as in 6,16",
+        ),
+        (
+            ["--layers", "dense1"],
+            "--layers 'dense1' is not a convolution or pooling: choose one of conv1, pool1, conv2, pool2",
+        ),
+        (["--per-class", "0"], "argument --per-class: invalid value '0', expected a whole number of at least 1"),
         (["--weights", "gone"], "weights file 'gone' does not exist"),
         (["--weights", "empty"], "weights file 'empty/model.safetensors' does not exist"),
         (["--conv-channels", "3,3"], "weights file "),
@@ -492,14 +499,14 @@ def test_a_mistake_is_one_line_and_leaves_nothing(arguments, told, chosen, tmp_p
 def test_without_weights_it_says_how_to_get_some(tmp_path, capsys):
     assert module.main(["--classes", "coat", "--out", str(tmp_path / "maps.png")]) == 2
     assert capsys.readouterr().err == (
-        "error: --weights is missing: train a network with python -m lenet_multi.train --out runs/first, then give "
+        "error: --weights is missing: train a network with python -m lenet_multi.train --out runs/first, then pass "
         "--weights runs/first\n"
     )
 
 
 def test_without_classes_and_examples_it_says_what_there_is(chosen, tmp_path, capsys):
     assert module.main([*chosen, "--out", str(tmp_path / "maps.png")]) == 2
-    assert capsys.readouterr().err.startswith("error: nothing to draw: give --classes with some of ")
+    assert capsys.readouterr().err.startswith("error: nothing to draw: pass --classes with some of ")
 
 
 def test_images_of_another_size_are_refused(chosen, tmp_path, capsys):

@@ -344,6 +344,6 @@ def test_an_unknown_device_is_refused(backend, device):
 
 
 def test_an_unavailable_device_is_refused(backend):
-    message = f"device 'gpu:7' is not available in {backend.FRAMEWORK}: choose auto, or one of .*cpu"
+    message = f"device 'gpu:7' is not available in {backend.FRAMEWORK}: choose one of auto, .*cpu"
     with pytest.raises(UserError, match=message):
         backend.LeNet(LENET5, device="gpu:7")

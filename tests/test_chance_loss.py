@@ -57,8 +57,8 @@ def test_a_run_that_has_learned_nothing_says_so_in_one_line(activation, advice, 
     ((loss, num_epochs, num_train),) = asked
     assert (num_epochs, num_train) == (2, 200)
     assert capsys.readouterr().err == (
-        f"note: after 2 epochs the loss is {loss:.3f}, as for equal probabilities: the network has learned nothing; "
-        f"try {advice}\n"
+        f"note: after 2 epochs the loss is {loss:.3f}, about the chance loss of 2.303: the network has learned "
+        f"nothing; try {advice}\n"
     )
 
 
@@ -88,5 +88,5 @@ def comparison_of(losses: dict[str, float], small_data, tmp_path) -> Comparison:
 
 def test_a_comparison_names_the_runs_that_have_learned_nothing(small_data, tmp_path):
     comparison = comparison_of({"sigmoid": 1.2, "relu": 2.303}, small_data, tmp_path)
-    assert comparison.notes == ["relu has learned nothing: its loss is that of equal probabilities for all classes"]
+    assert comparison.notes == ["relu has learned nothing: its loss is still about the chance loss of 2.303"]
     assert f"note: {comparison.notes[0]}" in comparison.table()

@@ -184,7 +184,7 @@ def test_a_loss_far_above_the_chance_loss_is_noted(small_folder, capsys):
     data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
     assert train.main([*data, "--lr", "100"]) == 0
     assert re.fullmatch(
-        r"note: the loss of \d+\.\d{3} is far above the 2\.303 of guessing: try a smaller --lr\n",
+        r"note: the loss of \d+\.\d{3} is far above the chance loss of 2\.303: try a smaller --lr\n",
         capsys.readouterr().err,
     )
 
@@ -296,34 +296,34 @@ def refused(main, arguments, capsys) -> str:
     ("arguments", "told"),
     [
         (["--backend", "jax"], "unknown backend 'jax': choose one of torch, tensorflow, mxnet, pytorch, keras, gluon"),
-        (["--epochs", "0"], "--epochs: '0', expected a whole number of at least 1"),
-        (["--epochs", "ten"], "--epochs: 'ten', expected a whole number"),
-        (["--epochs", "1.5"], "--epochs: '1.5', expected a whole number"),
-        (["--batch-size", "-256"], "--batch-size: '-256', expected a whole number of at least 1"),
+        (["--epochs", "0"], "--epochs: invalid value '0', expected a whole number of at least 1"),
+        (["--epochs", "ten"], "--epochs: invalid value 'ten', expected a whole number"),
+        (["--epochs", "1.5"], "--epochs: invalid value '1.5', expected a whole number"),
+        (["--batch-size", "-256"], "--batch-size: invalid value '-256', expected a whole number of at least 1"),
         (["--batch-size", "201"], "--batch-size 201 is larger than the 200 training examples"),
-        (["--lr", "0"], "--lr: '0', expected a number above 0"),
-        (["--lr", "nan"], "--lr: 'nan', expected a number above 0"),
-        (["--lr", "inf"], "--lr: 'inf', expected a number above 0"),
-        (["--lr", "1e39"], "--lr: '1e39', expected a number above 0 and below 3.4e38"),
+        (["--lr", "0"], "--lr: invalid value '0', expected a number above 0"),
+        (["--lr", "nan"], "--lr: invalid value 'nan', expected a number above 0"),
+        (["--lr", "inf"], "--lr: invalid value 'inf', expected a number above 0"),
+        (["--lr", "1e39"], "--lr: invalid value '1e39', expected a number above 0 and below 3.4e38"),
         (
             ["--dense-units", "1000000000000"],
             "layer dense1: 400,000,000,000,000 weights, expected fewer than 2,147",
         ),
-        (["--conv-channels", "6,,16"], "--conv-channels: '6,,16', expected whole numbers"),
+        (["--conv-channels", "6,,16"], "--conv-channels: invalid value '6,,16', expected whole numbers"),
         (["--dataset", ""], "dataset '': choose one of auto"),
-        (["--out", ""], "--out: '', expected the path"),
+        (["--out", ""], "--out: invalid value '', expected the path"),
         (["--epo", "3"], "unrecognized arguments: --epo"),
         (["--loop", "quick"], "--loop"),
         (["--fast", "--loop", "plain"], "not allowed with argument"),
-        (["--lr", "fast"], "--lr: 'fast', expected a number above 0"),
-        (["--seed", "-1"], "--seed: '-1', expected a whole number from 0"),
+        (["--lr", "fast"], "--lr: invalid value 'fast', expected a number above 0"),
+        (["--seed", "-1"], "--seed: invalid value '-1', expected a whole number from 0"),
         (["--epoch", "2"], "unrecognized arguments: --epoch 2 (did you mean --epochs?)"),
         (["--device", "gpu:99"], "device 'gpu:99' is not available in PyTorch"),
         (["--device", "toaster"], "unknown device 'toaster': choose auto, cpu, gpu"),
         (["--dataset", "nowhere"], "dataset 'nowhere' is neither a known data set nor a folder: choose one of auto"),
         (["--kernel-sizes", "40"], "layer conv1: a 40 x 40 window is larger than its padded input"),
         (["--conv-channels", "6,0"], "layer conv2: channels 0"),
-        (["--conv-channels", "six"], "--conv-channels: 'six', expected whole numbers"),
+        (["--conv-channels", "six"], "--conv-channels: invalid value 'six', expected whole numbers"),
         (["--activation", "swish"], "--activation"),
         (["--weights", "nowhere.safetensors"], "weights file 'nowhere.safetensors' does not exist"),
         (["--resume"], "--resume needs the folder of a run"),
@@ -443,7 +443,7 @@ def test_what_the_system_refuses_is_told_in_one_line(quick, tmp_path, capsys):
 
 def test_nothing_to_resume_is_refused(tmp_path, capsys):
     line = refused(train.main, ["--resume", "--out", str(tmp_path)], capsys)
-    assert "holds no model.safetensors, so there is no run to continue" in line
+    assert "holds no model.safetensors, so there is no run to resume" in line
 
 
 def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
@@ -463,7 +463,7 @@ def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
             "than the options describe (conv1 has activation tanh, not sigmoid): omit",
         ),
         (["--dense-units", "20"], "dense1.weight has shape (120, 400), expected (20, 400)"),
-        (["--weights", "other.safetensors"], "--resume and --weights exclude each other"),
+        (["--weights", "other.safetensors"], "--resume and --weights cannot be combined"),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(changed, told, quick, tmp_path, capsys):

@@ -302,11 +302,11 @@ def test_a_comparison_whose_runs_are_gone_keeps_its_report(three, quick, tmp_pat
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        (["--lr", "0.3"], "--lr 0.3, but the run in"),
-        (["--seed", "1"], "--seed 1, but the run in"),
-        (["--lr-decay-epoch", "1"], "/torch' has no lr-decay-epoch: omit"),
-        (["--pooling", "max"], "another network than that of the run"),
-        (["--fast"], "/torch' has loop plain: omit"),
+        (["--lr", "0.3"], "--lr 0.3 differs from the run in"),
+        (["--seed", "1"], "--seed 1 differs from the run in"),
+        (["--lr-decay-epoch", "1"], "/torch', which has no lr-decay-epoch: omit"),
+        (["--pooling", "max"], "the network differs from that of the run"),
+        (["--fast"], "/torch', which has loop plain: omit"),
         (["--same-start"], "started from their own weights: omit --same-start"),
     ],
 )
@@ -503,20 +503,23 @@ def test_values_that_hold_commas_are_separated_by_slashes():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("pooling", "expected NAME=A,B with a NAME among"),
-        ("pooling=avg", "needs at least two values, separated by ',': for one value in all runs, give --pooling avg"),
+        ("pooling", "--vary 'pooling' has no values: pass pooling=A,B"),
+        (
+            "pooling=avg",
+            "needs at least two values, separated by ',': to use one value in all runs, pass --pooling avg",
+        ),
         (
             "conv-channels=6,16",
-            "needs at least two values, separated by '/': for one value in all runs, give --conv-channels 6,16",
+            "needs at least two values, separated by '/': to use one value in all runs, pass --conv-channels 6,16",
         ),
-        ("out=a,b", "expected NAME=A,B with a NAME among"),
-        ("dataset=mnist,fashion-mnist", "expected NAME=A,B with a NAME among"),
+        ("out=a,b", "'out' cannot vary: choose one of loop, epochs, lr"),
+        ("dataset=mnist,fashion-mnist", "'dataset' cannot vary: choose one of loop, epochs, lr"),
         ("pooling=avg,min", "invalid choice: 'min'"),
         ("lr=0.1,fast", "'fast', expected a number above 0"),
-        ("lr=0.1,0.1", "two runs are named 'lr=0.1'"),
+        ("lr=0.1,0.1", "two runs would share the folder 'lr-0.1'"),
         ("kernel-sizes=5/50", "larger than its padded input"),
-        ("epochs=1,2", "--epochs and --vary epochs exclude each other"),
-        ("backend=torch,mxnet", "to compare frameworks, give --backends torch,mxnet"),
+        ("epochs=1,2", "--epochs and --vary epochs cannot be combined"),
+        ("backend=torch,mxnet", "to compare frameworks, pass --backends torch,mxnet"),
     ],
 )
 def test_what_cannot_vary_is_refused_before_anything_is_trained(text, told, quick, tmp_path, capsys):
@@ -643,7 +646,7 @@ def test_several_vary_make_a_run_for_every_combination_of_their_steps():
     [
         (["activation=sigmoid,relu", "lr=0.9,0.1,0.2"], "has 2 values of activation but 3 of lr"),
         (["seed=0,1", "seed=2,3"], "--vary seed is given twice"),
-        (["seed=0,1", "lr"], "--vary 'lr', expected NAME=A,B"),
+        (["seed=0,1", "lr"], "--vary 'lr' has no values: pass lr=A,B"),
     ],
 )
 def test_settings_that_cannot_vary_in_step_are_refused(settings, told, small_folder, tmp_path, capsys):
@@ -801,7 +804,7 @@ def test_networks_of_other_shapes_cannot_share_their_start(vary, told, small_fol
 @pytest.mark.parametrize("given", [["--weights", "a"], ["--vary", "weights=a,b"]])
 def test_the_same_start_and_weights_are_refused_together(given, small_folder, tmp_path, capsys):
     arguments = ["--dataset", str(small_folder), "--same-start", *given, "--out", str(tmp_path / "out")]
-    assert "--same-start and --weights exclude each other" in refused(arguments, capsys)
+    assert "--same-start and --weights cannot be combined" in refused(arguments, capsys)
 
 
 def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monkeypatch):

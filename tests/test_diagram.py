@@ -280,10 +280,10 @@ def test_drawing_imports_no_framework(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "net.pdf"], "error: --out 'net.pdf', expected a name that ends in .png or .svg\n"),
-        (["--out", "net"], "error: --out 'net', expected a name that ends in .png or .svg\n"),
+        (["--out", "net.pdf"], "error: --out 'net.pdf' does not end in .png or .svg: choose one of these formats\n"),
+        (["--out", "net"], "error: --out 'net' does not end in .png or .svg: choose one of these formats\n"),
         (["--out", "no/net.svg"], "error: --out 'no/net.svg': its folder does not exist: create it first\n"),
-        (["--out", "folder.svg"], "error: --out 'folder.svg' is a folder: give the name of a file\n"),
+        (["--out", "folder.svg"], "error: --out 'folder.svg' is a folder: choose a file name\n"),
         ([], "error: the following arguments are required: --out: see python -m lenet_multi.diagram --help\n"),
         (["--notation", "uml", "--out", "n.svg"], "error: argument --notation: invalid choice: 'uml'"),
         (["--kernel-sizes", "40", "--out", "n.svg"], "error: layer conv1: a 40 x 40 window is larger than its padded"),
@@ -322,7 +322,7 @@ def test_a_file_that_this_package_did_not_write_is_not_overwritten(ending, tmp_p
     before = out.read_bytes()
     assert diagram.main(["--out", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"error: --out '{out}' is not a picture of this package: choose another name, or remove the file\n"
+        f"error: --out '{out}' exists, but this package did not draw it: choose another name, or remove the file\n"
     )
     assert out.read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]

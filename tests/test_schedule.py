@@ -120,4 +120,4 @@ def test_a_run_that_goes_on_keeps_its_drop(dropped, capsys):
 
 def test_a_drop_after_no_epoch_is_refused(quick, capsys):
     assert train.main([*quick, "--lr-decay-epoch", "0"]) == 2
-    assert "--lr-decay-epoch: '0', expected a whole number of at least 1" in capsys.readouterr().err
+    assert "--lr-decay-epoch: invalid value '0', expected a whole number of at least 1" in capsys.readouterr().err

@@ -36,6 +36,6 @@ def choose_device(device: str, available: list[str], framework: str) -> str:
     requested = "gpu:0" if device == "gpu" else device
     if requested not in available:
         raise UserError(
-            f"device '{device}' is not available in {framework}: choose auto, or one of {', '.join(available)}"
+            f"device '{device}' is not available in {framework}: choose one of auto, {', '.join(available)}"
         )
     return requested

@@ -4,7 +4,7 @@ Every backend follows these definitions:
 
 - **Network.** A network is built from an `Architecture`. Its weights start Xavier-uniform and its biases start at zero.
   By default PyTorch draws the biases at random, and the book keeps that default; TensorFlow and MXNet start them at
-  zero, so every backend here does.
+  zero, and so does every backend here.
 - **Data.** Pixels are scaled from [0, 255] to [0, 1], with no other preprocessing. Every epoch shuffles all examples, in
   an order that depends only on the seed and the epoch. All backends therefore see the same batches.
 - **Training.** The loss is the cross-entropy of the logits, averaged over the batch. The optimizer is minibatch SGD
@@ -82,7 +82,7 @@ class Backend(Protocol):
         Args:
             data: images uint8 (N, C, H, W) and labels uint8 (N,).
             sampler: selects the examples of each batch; if None, all examples in order, in batches of 256.
-            device: holds X and y. Keras ignores it: its batches stay on the CPU until they are used.
+            device: the device that holds X and y. Keras ignores it: its batches stay on the CPU until they are used.
 
         Returns:
             Batches (X, y), which can be iterated more than once: X float32 in [0, 1] in the framework's layout, y class

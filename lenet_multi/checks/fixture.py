@@ -29,17 +29,17 @@ KINK_MARGIN = 1e-6  # values of about 1 that are closer than this can change the
 
 @dataclass
 class Fixture:
-    """Network, data and parameters of the parity checks, and what the reference computes from them.
+    """Network, data and parameters of the parity checks, and what the float64 reference computes from them.
 
     Args:
         architecture: the network.
         dataset: images of its input shape; at least one batch in each split.
         device: where the backends compute.
-        seed: of the parameters and the shuffling.
+        seed: seed of the parameters and the shuffling.
         given_lr: learning rate of the training checks; by default the chapter's 0.9 for sigmoids, less for others.
-        given_parameters: canonical ones, for example of a trained network, instead of random ones.
-        training_steps: steps per epoch of the check of a training run.
-        resume_steps: steps per epoch of the check of a resumed run.
+        given_parameters: canonical parameters to use instead of random ones, such as those of a trained network.
+        training_steps: steps per epoch in the check of a training run.
+        resume_steps: steps per epoch in the check of a resumed run.
     """
 
     architecture: Architecture
@@ -60,7 +60,7 @@ class Fixture:
 
     @cached_property
     def parameters(self) -> float64_reference.Arrays:
-        """Those given; else float32 ones that make every part matter: nonzero biases, varied predictions."""
+        """The given ones; else float32 ones that exercise every part: nonzero biases, varied predictions."""
         if self.given_parameters is not None:
             return dict(self.given_parameters)
         rng = np.random.default_rng([self.seed, 1])

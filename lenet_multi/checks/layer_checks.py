@@ -60,7 +60,7 @@ def parameter_shapes(fixture: Fixture, backends: Backends, tolerance: float) -> 
 def initialization(fixture: Fixture, backends: Backends, tolerance: float) -> Measurements:
     """Check 3. The deviation of a weight's mean and variance from those of a uniform draw, in standard errors.
 
-    The larger of the two. It is infinite if a weight exceeds the Xavier bound, or a bias is not zero.
+    The larger of the two deviations counts. It is infinite if a weight exceeds the Xavier bound, or a bias is not zero.
     """
 
     def deviation(name: str, value: np.ndarray | None) -> float:
@@ -132,8 +132,8 @@ def gradients(fixture: Fixture, backends: Backends, tolerance: float) -> Measure
 def correct_predictions(fixture: Fixture, backends: Backends, tolerance: float) -> Measurements:
     """Check 9. The difference in the number of correct predictions on the test set that ties do not explain.
 
-    An example is a tie if rounding in float32 cannot separate its label's logit from the best other one. It may count
-    as correct or not.
+    An example is a tie if float32 rounding can change which is larger: its label's logit or the largest other one. It
+    may count as correct or not.
     """
     labels = fixture.dataset.test.labels.astype(np.int64)
     logits = fixture.test_logits
@@ -157,7 +157,7 @@ def correct_predictions(fixture: Fixture, backends: Backends, tolerance: float) 
 
 
 def exchanged_parameters(fixture: Fixture, backends: Backends, tolerance: float) -> Measurements:
-    """Check 10. The largest absolute error of the logits, with parameters saved by each backend and loaded by this."""
+    """Check 10. The largest absolute error of the logits after loading the parameters that each backend saved."""
     last = fixture.last_layer
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.safetensors" for name in backends}

@@ -1,4 +1,4 @@
-"""Measures an error per backend, and judges it."""
+"""Measure the error of each backend and compare it with the tolerance."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def comparable(error: float) -> float:
 def measure_each(
     backends: Backends, tolerance: float, measure: Callable[[Backend], Errors | ErrorsAndValues]
 ) -> Measurements:
-    """Measure every backend. One that raises an error fails the check, and the others are measured all the same."""
+    """Measure every backend. A backend that raises an error fails the check; the others are still measured."""
     measurements = {}
     for name, backend in backends.items():
         try:

@@ -80,7 +80,7 @@ PARITY_CHECKS = (
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A check and its measurements by backend."""
+    """A check, and its measurements by backend."""
 
     check: ParityCheck
     measurements: Measurements = field(default_factory=dict)
@@ -93,6 +93,6 @@ class CheckResult:
 def run_checks(
     fixture: Fixture, backends: Backends, checks: tuple[ParityCheck, ...] = PARITY_CHECKS
 ) -> Iterator[CheckResult]:
-    """Run the checks and yield each result; after a failure the next check runs all the same."""
+    """Run the checks and yield each result; a failed check does not stop the next one."""
     for check in checks:
         yield CheckResult(check, check.measure(fixture, backends, check.tolerance))

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class ParityRun:
-    """The checks on some backends; `results` grows as they are run.
+    """The checks on some backends; `results` grows as the checks run.
 
     Args:
-        names: canonical names of the backends asked for.
+        names: canonical names of the requested backends.
         backends: those of them whose framework is installed, by name.
-        fixture: what the checks compare on.
+        fixture: the network, data and parameters of the checks.
     """
 
     names: Sequence[str]
@@ -49,7 +49,7 @@ class ParityRun:
         return [sentence for result in self.results for sentence in failures(result)]
 
     def lines(self) -> Iterator[str]:
-        """Run the checks, and yield the lines of the table as the results come."""
+        """Run the checks and yield the lines of the table as results become available."""
         fixture = self.fixture
         loops = " and ".join(dict.fromkeys(self.loops.values()))
         yield (
@@ -67,7 +67,7 @@ class ParityRun:
         yield f"{outcome}; {seconds_since_process_start():.0f} s since the start"
 
     def as_json(self) -> dict[str, Any]:
-        """Every number, with what it was measured on."""
+        """Every number, with the network, data, loop, device and machine that it was measured on."""
         return {
             "architecture": self.fixture.architecture.to_dict(),
             "dataset": self.fixture.dataset.name,
@@ -98,12 +98,12 @@ def prepare_parity_run(
 
     Args:
         architecture: the network.
-        dataset_name: as for `load_dataset`.
-        data_dir: likewise.
+        dataset_name: the name for `load_dataset`.
+        data_dir: the folder for `load_dataset`.
         backends: names separated by commas, or `all`.
         loop: one of `LOOPS`.
         device: where the backends compute.
-        seed: of the parameters and the shuffling.
+        seed: seed of the parameters and the shuffling.
         lr: learning rate; by default one that suits the activations.
 
     Raises:
@@ -120,7 +120,7 @@ def prepare_parity_run(
     if len(dataset.train) < least:
         raise UserError(
             f"dataset '{dataset.name}' has {len(dataset.train)} training examples, but the checks need {least} for "
-            f"{fixture.training_steps} steps per epoch: choose a larger one"
+            f"{fixture.training_steps} steps per epoch: choose a larger data set"
         )
     loaded = {name: load_backend(name, fast=loop == "fast") for name in installed}
     for backend in loaded.values():

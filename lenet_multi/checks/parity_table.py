@@ -33,7 +33,7 @@ def cell(measurement: Measurement | None) -> str:
 
 
 def failures(result: CheckResult) -> list[str]:
-    """A sentence for each backend that fails a check: the first part that differs, and the worst."""
+    """A sentence for each backend that fails a check: the first part that fails, and the worst."""
     return [
         f"check {result.check.number}, {name}: {found.first_failing} is off by "
         f"{found.errors[found.first_failing]:.3g}, tolerance {found.tolerance:g}"

@@ -1,4 +1,4 @@
-"""Checks 7, 8 and 11: one step, a training run, and a run resumed in another framework, by the backends' own loops.
+"""Checks 7, 8 and 11: one SGD step, a training run, and a run resumed in another framework, in the backends' own loops.
 
 Each function is the `measure` of a `ParityCheck`: it takes the fixture, the backends and the tolerance.
 """
@@ -60,7 +60,7 @@ def sgd_step(fixture: Fixture, backends: Backends, tolerance: float) -> Measurem
 def training_run(fixture: Fixture, backends: Backends, tolerance: float) -> Measurements:
     """Check 8. The absolute error of the loss at each step, from the same initial parameters.
 
-    And the distance of the final parameters from the reference's, relative to the distance these moved.
+    Also the distance of the final parameters from the reference's, relative to the distance that the reference's moved.
     """
     losses, final = fixture.training
 
@@ -149,7 +149,7 @@ def _errors_by_step(found: list[float], expected: list[float]) -> Errors:
 
 
 def _error_of_final_weights(fixture: Fixture, found: Arrays, expected: Arrays, is_short: bool) -> Errors:
-    """The distance of the final parameters from the expected ones, relative to the distance these moved.
+    """The distance of the final parameters from the expected ones, relative to the distance that the latter moved.
 
     Distances are Euclidean, over all parameters. At the kink of a relu or a maximum, a rounding error changes a whole
     gradient. For networks with kinks the error is therefore divided by 10, and by 40 in a short run, in which such a

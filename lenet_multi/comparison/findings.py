@@ -1,4 +1,4 @@
-"""What a comparison finds out about its trained networks: predictions, mistakes, shapes, parity."""
+"""The findings of a comparison about its trained networks: predictions, mistakes, shapes, parity."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def predict(
     """The logits of a backend's network for images.
 
     Args:
-        backend_name: canonical.
+        backend_name: canonical name.
         architecture: the network.
-        parameters: canonical ones (`Architecture.parameter_shapes`).
+        parameters: canonical parameters (`Architecture.parameter_shapes`).
         images: uint8 (N, C, H, W).
         device: where the backend computes.
 
@@ -60,14 +60,14 @@ class ComparedNetwork:
     """A trained network and its logits on the test set.
 
     Args:
-        name: of the run.
-        title: of the run, for a reader.
-        backend: that trained it and runs it.
+        name: name of the run.
+        title: name of the run as readers see it.
+        backend: the backend that trained the network and runs it.
         architecture: the network.
-        parameters: canonical ones.
-        points: of its training curves.
-        lr: learning rate of its training.
-        logits: (N, classes), for the test set's images.
+        parameters: its canonical parameters.
+        points: the points of its training curves.
+        lr: the learning rate that it was trained with.
+        logits: its logits for the test images, (N, classes).
     """
 
     name: str
@@ -98,8 +98,8 @@ class ComparedNetwork:
 class Disagreement(NamedTuple):
     """Examples for which two networks predict different classes.
 
-    `examples` are indices in the test set, by falling confidence of the less confident network. The counts tell which
-    network is right on them.
+    `examples` are indices in the test set, by falling confidence of the less confident network. The counts say how
+    often each network is right on them.
     """
 
     first: str
@@ -111,7 +111,7 @@ class Disagreement(NamedTuple):
 
 
 def disagreements(networks: Sequence[ComparedNetwork], labels: np.ndarray) -> list[Disagreement]:
-    """The disagreement of every two networks."""
+    """The disagreement of every pair of networks."""
     found = []
     for a, b in combinations(networks, 2):
         differ = np.flatnonzero(a.predicted != b.predicted)
@@ -142,7 +142,7 @@ def shape_tables(networks: Sequence[ComparedNetwork]) -> list[ShapeTable]:
 
 
 def check_trained_network(network: ComparedNetwork, dataset: Dataset, backends: Iterable[str]) -> list[CheckResult]:
-    """Run the parity checks that depend on the weights, with a trained network's, in all these backends.
+    """Run the parity checks that depend on the weights, with those of a trained network, in all these backends.
 
     These are layer outputs, loss, correct predictions (on the first 2,000 test images at most) and exchanged
     parameters. Checks of shapes and initial values do not depend on the weights. Gradients and steps of a trained
@@ -205,7 +205,7 @@ class Findings:
 
     @property
     def parity_sentence(self) -> str:
-        """What it means that all checks pass."""
+        """What it means if all checks pass."""
         frameworks = [BACKENDS[name] for name in dict.fromkeys(net.backend for net in self.networks)]
         named = frameworks[0] if len(frameworks) == 1 else f"{', '.join(frameworks[:-1])} and {frameworks[-1]}"
         compute = "computes" if len(frameworks) == 1 else "compute"

@@ -150,9 +150,9 @@ def existing_run(
         out: the comparison's folder.
         plan: the comparison.
         spec: the run.
-        args: its options, as `train` parses them.
+        args: the options of the run, as `train` parses them.
         dataset: the data.
-        digest: of the data.
+        digest: digest of the data.
         loop_before: the loop that the resumed comparison gave for this run.
 
     Raises:
@@ -176,7 +176,7 @@ def existing_run(
         if setting.name != "dataset" and given is not None:
             expected = max(given, actual) if setting.name == "epochs" else actual
             given_and_actual[setting.name.replace("_", "-")] = (given, expected)
-    # A run for which the fast loop was given says that it is plain if nothing is faster.
+    # A run with --loop fast is recorded as plain if its network has no fast loop.
     if args.loop and not (args.loop == loop_before == "fast"):
         loops = ", ".join(dict.fromkeys([*(segment.loop for segment in run.segments), run.loop]))
         given_and_actual["loop"] = (args.loop, loops)
@@ -184,9 +184,11 @@ def existing_run(
         if given != actual:
             if isinstance(given, str | int | float):
                 actual_text = f"no {name}" if actual is None else f"{name} {actual}"
-                difference = f"{plan.option_text(name)} {given}, but the run in '{folder}' has {actual_text}"
+                difference = (
+                    f"{plan.option_text(name)} {given} differs from the run in '{folder}', which has {actual_text}"
+                )
             else:
-                difference = f"another {name} than that of the run in '{folder}'"
+                difference = f"the {name} differs from that of the run in '{folder}'"
             raise UserError(f"{difference}: omit the option, or choose another --out")
     return run
 

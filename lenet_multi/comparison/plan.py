@@ -36,7 +36,7 @@ class RunSpec:
 
     @property
     def title(self) -> str:
-        """The name for a reader: with `PyTorch` for `torch`."""
+        """The name as readers see it: `PyTorch` instead of `torch`."""
         return " ".join(BACKENDS.get(part, part) for part in self.name.split(" "))
 
 
@@ -77,9 +77,9 @@ class Plan:
                 parts.insert(0, backend)
             specs.append(RunSpec(" ".join(parts), backend, varied))
         folders = [spec.folder for spec in specs]
-        duplicate = next((spec.name for spec in specs if folders.count(spec.folder) > 1), None)
+        duplicate = next((folder for folder in folders if folders.count(folder) > 1), None)
         if duplicate:
-            raise UserError(f"two runs are named '{duplicate}', or nearly so: give different values")
+            raise UserError(f"two runs would share the folder '{duplicate}': choose different values")
         return specs
 
     def requested_loop(self, spec: RunSpec) -> str | None:
@@ -96,8 +96,8 @@ class Plan:
         Args:
             spec: the run.
             out: the comparison's folder.
-            resume: whether the run resumes; it has weights of its own then.
-            start: file with the weights that a new run starts from, unless they are the network's own.
+            resume: whether the run resumes, with its own weights.
+            start: file with the weights that a new run starts from; None for its own initial weights.
         """
         options = self.options | dict(spec.varied) | {"backend": spec.backend, "out": str(out / spec.folder)}
         if resume:
@@ -134,8 +134,8 @@ def parse_vary(groups: Sequence[Sequence[str]]) -> list[VaryGroup]:
         groups: for each `--vary`, the settings that vary together.
 
     Raises:
-        UserError: unknown option, repeated option, fewer than two values, or another number of them than in the rest
-            of the group.
+        UserError: unknown option, repeated option, fewer than two values, or a different number of values than in the
+            rest of the group.
     """
     vary: list[VaryGroup] = []
     for texts in groups:
@@ -143,14 +143,14 @@ def parse_vary(groups: Sequence[Sequence[str]]) -> list[VaryGroup]:
         for text in texts:
             name, values = _parse_setting(text)
             if any(name in earlier for earlier in (*vary, group)):
-                raise UserError(f"--vary {name} is given twice: give all its values at once")
+                raise UserError(f"--vary {name} is given twice: list all its values at once")
             group[name] = values
         first, *others = group
         odd = next((name for name in others if len(group[name]) != len(group[first])), None)
         if odd:
             raise UserError(
                 f"--vary '{' '.join(texts)}' has {len(group[first])} values of {first} but {len(group[odd])} of {odd}: "
-                "give equally many, or a separate --vary for each to run every combination"
+                "list equally many, or use a separate --vary for each to run every combination"
             )
         vary.append(group)
     return vary
@@ -161,15 +161,17 @@ def _parse_setting(text: str) -> tuple[str, list[str]]:
     name, equals, values = text.partition("=")
     name = name.lstrip("-").replace("_", "-")
     if name in ("backend", "backends"):
-        raise UserError(f"--vary '{text}': to compare frameworks, give --backends {values or 'A,B'}")
+        raise UserError(f"--vary '{text}': to compare frameworks, pass --backends {values or 'A,B'}")
     names = [option for option in OPTIONS if option not in NOT_VARIED]
-    if name not in names or not equals:
-        raise UserError(f"--vary '{text}', expected NAME=A,B with a NAME among {', '.join(names)}")
+    if name not in names:
+        raise UserError(f"--vary '{text}': '{name}' cannot vary: choose one of {', '.join(names)}")
+    if not equals:
+        raise UserError(f"--vary '{text}' has no values: pass {name}=A,B")
     separator = OPTIONS[name].separator
     if separator not in values:
         raise UserError(
-            f"--vary '{text}' needs at least two values, separated by '{separator}': for one value in all runs, give "
-            f"--{name} {values}".rstrip()
+            f"--vary '{text}' needs at least two values, separated by '{separator}': to use one value in all runs, "
+            f"pass --{name} {values}".rstrip()
         )
     return name, values.split(separator)
 

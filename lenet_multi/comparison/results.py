@@ -12,7 +12,7 @@ from lenet_multi.comparison.findings import Findings
 from lenet_multi.comparison.plan import Plan, RunSpec
 from lenet_multi.runs.checkpoint import Run
 from lenet_multi.runs.outputs import summary
-from lenet_multi.training.chance_loss import is_chance_loss
+from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
 from lenet_multi.training.curves import draw_overlaid
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class RunResult:
-    """The outcome of a run: the complete run, or the reason why it failed; neither while it waits."""
+    """The outcome of a run: the complete run, or the reason why it failed; neither of them before it starts."""
 
     spec: RunSpec
     run: Run | None = None
@@ -65,7 +65,7 @@ class Comparison:
         out: its folder.
         plan: what was compared.
         results: a result per run, in the order of the plan.
-        findings: about the networks of the complete runs.
+        findings: the findings about the networks of the complete runs.
         machine: processor and versions, in words.
     """
 
@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def failed(self) -> bool:
-        """Whether a run failed, or a parity check did."""
+        """Whether a run failed, or the frameworks differ."""
         return any(result.reason for result in self.results) or bool(self.findings.differences)
 
     @property
@@ -105,7 +105,7 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences that the reader of the table needs."""
+        """Sentences that a reader of the table needs."""
         notes = []
         if self.findings.dataset.name == "synthetic":
             notes.append("these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
@@ -116,7 +116,8 @@ class Comparison:
                 continue
             name, segments, loss = result.spec.name, result.run.segments, result.run.points[-1].train_loss
             if is_chance_loss(loss, result.run.epochs_done, result.run.settings.num_train):
-                notes.append(f"{name} has learned nothing: its loss is that of equal probabilities for all classes")
+                chance = f"the chance loss of {CHANCE_LOSS:.3f}"
+                notes.append(f"{name} has learned nothing: its loss is still about {chance}")
             if len(segments) > 1:
                 notes.append(
                     f"{name} was trained by {len(segments)} processes: time, speed and memory are those of the last"

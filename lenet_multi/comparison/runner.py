@@ -1,4 +1,4 @@
-"""Runs a comparison: trains the missing runs one after the other, examines the networks, writes the results."""
+"""Runs a comparison: trains the missing runs one by one, examines the networks, and writes the results."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def run_comparison(
 
     Raises:
         UserError: as for `compare`.
-        KeyboardInterrupt: on Ctrl-C, with the command that resumes as its text.
+        KeyboardInterrupt: on Ctrl-C; its text has the command that resumes the comparison.
     """
     before = stored_plan(out) if resume else None
     if before:
@@ -131,13 +131,13 @@ def run_comparison(
     plan = Plan(names, vary, options, same_start)
     both = next((name for name in plan.varied if name in options), None)
     if both:
-        raise UserError(f"--{both} and --vary {both} exclude each other: omit --{both}")
+        raise UserError(f"--{both} and --vary {both} cannot be combined: omit --{both}")
     if same_start and "weights" in (*plan.varied, *options):
-        raise UserError("--same-start and --weights exclude each other: omit --same-start")
+        raise UserError("--same-start and --weights cannot be combined: omit --same-start")
     if not resume:
         require_unused(out, same_start)
 
-    # Refuse what a run would refuse before the first one starts.
+    # Before the first run starts, refuse what any run would refuse.
     args_of = {spec.name: _parsed(plan, spec, out) for spec in plan.specs}
     dataset = load_dataset(options.get("dataset", DEFAULTS["dataset"]), options.get("data-dir"))
     plan = replace(plan, options=options | {"dataset": dataset.name})
@@ -181,7 +181,7 @@ def _note_dropped_runs(before: Plan, plan: Plan) -> None:
 
 
 def _parsed(plan: Plan, spec: RunSpec, out: Path) -> argparse.Namespace:
-    """The options of a run as `train` parses them, which refuses wrong ones."""
+    """The options of a run, parsed and checked as in `train`."""
     args = run_parser(PROG, "").parse_args(plan.arguments(spec, out))
     parse_device(args.device)
     return args
@@ -240,7 +240,7 @@ def _train_one(plan: Plan, spec: RunSpec, args: argparse.Namespace, out: Path, r
     """Train a run, or reuse it if it is complete."""
     folder = out / spec.folder
     if run and run.epochs_done and run.epochs_done >= (args.epochs or run.settings.epochs):
-        say(f"all {run.epochs_done} epochs are done")
+        say(f"epochs done: {run.epochs_done} of {run.settings.epochs}")
         write_outputs(folder)
         return RunResult(spec, run)
     start = out / START if plan.same_start else None
@@ -260,7 +260,7 @@ def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dat
         try:
             device = plan.options.get("device", spec.varied.get("device", "auto"))
             logits = predict(spec.backend, run.architecture, parameters, dataset.test.images, device)
-        except Exception as problem:  # whatever a framework raises: the other results remain
+        except Exception as problem:  # whatever a framework raises, keep the other results
             reason = f"trained, but cannot be run: {type(problem).__name__}: {' '.join(str(problem).split())}"
             results[number] = RunResult(spec, reason=reason)
             continue

@@ -75,13 +75,15 @@ def require_picture_path(path: Path) -> None:
             file that this package did not write.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"--out '{path}', expected a name that ends in .png or .svg")
+        raise UserError(f"--out '{path}' does not end in .png or .svg: choose one of these formats")
     if path.is_dir():
-        raise UserError(f"--out '{path}' is a folder: give the name of a file")
+        raise UserError(f"--out '{path}' is a folder: choose a file name")
     if not path.parent.is_dir():
         raise UserError(f"--out '{path}': its folder does not exist: create it first")
     if path.exists() and SOFTWARE.encode() not in path.read_bytes():
-        raise UserError(f"--out '{path}' is not a picture of this package: choose another name, or remove the file")
+        raise UserError(
+            f"--out '{path}' exists, but this package did not draw it: choose another name, or remove the file"
+        )
 
 
 def write_picture(path: Path, figure: Figure, title: str, description: str) -> None:

@@ -44,10 +44,10 @@ def class_label(name: str, class_names: Sequence[str]) -> int:
             return plain.index(wanted)
     if name.strip().isdecimal() and int(name) < len(class_names):
         return int(name)
-    numbers = f"its number from 0 to {len(class_names) - 1}"
+    numbers = f"a number from 0 to {len(class_names) - 1}"
     named = any(not known.isdecimal() for known in class_names)
-    expected = f"one of {', '.join(class_names)}, or {numbers}" if named else numbers
-    raise UserError(f"class '{name}', expected {expected}")
+    known = f"one of {', '.join(class_names)}, or {numbers}" if named else numbers
+    raise UserError(f"unknown class '{name}': choose {known}")
 
 
 def select_examples(
@@ -72,13 +72,14 @@ def select_examples(
     for index in examples:
         if not 0 <= index < len(labels):
             raise UserError(
-                f"example {index}, expected an index in the test set of '{dataset.name}': 0 to {len(labels) - 1}"
+                f"example {index} is not in the test set of '{dataset.name}': choose an index from 0 to "
+                f"{len(labels) - 1}"
             )
     indices = list(dict.fromkeys([*indices, *examples]))
     if not indices:
         raise UserError(
-            "nothing to draw: give --classes with some of "
-            f"{', '.join(dataset.class_names)}, or --examples with indices in the test set"
+            "nothing to draw: pass --classes with some of "
+            f"{', '.join(dataset.class_names)}, or --examples with indices of test images"
         )
     if len(indices) > MAX_EXAMPLES:
         raise UserError(f"{len(indices)} examples, but a picture holds at most {MAX_EXAMPLES}: draw several pictures")

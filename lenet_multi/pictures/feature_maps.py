@@ -95,5 +95,5 @@ def select_layers(architecture: Architecture, names: Sequence[str] | None) -> li
         raise UserError("the network has no convolution and no pooling, and so no maps to draw")
     for name in names or ():
         if name not in known:
-            raise UserError(f"--layers '{name}', expected one of {', '.join(known)}")
+            raise UserError(f"--layers '{name}' is not a convolution or pooling: choose one of {', '.join(known)}")
     return list(dict.fromkeys(names)) if names else default_layers(architecture)

@@ -1,1 +1,1 @@
-"""Training runs: their options, starting and resuming them, and the files that a run leaves."""
+"""Training runs: their options, how they start and resume, and the files that they write."""

@@ -22,8 +22,8 @@ from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
 
 CHECKPOINT = "model.safetensors"
-DEFAULT_LOOP = "fast"  # of runs whose files do not name their loop: there was no plain one then
-# Names that earlier versions wrote, and those that replace them.
+DEFAULT_LOOP = "fast"  # for runs whose files name no loop: earlier versions had only the fast one
+# Names that earlier versions wrote, and the names that replaced them.
 OLD_NAMES = {"lr_drop": "lr_decay_epoch", "legs": "segments"}
 
 
@@ -61,7 +61,7 @@ class Run:
 
 
 def weights_path(text: str) -> Path:
-    """The argument of `--weights`: a file of parameters, or the folder of a run for the file in it."""
+    """The argument of `--weights`: a file of parameters, or a run folder, which stands for the file in it."""
     path = path_argument(text)
     return path / CHECKPOINT if path.is_dir() else path
 
@@ -86,7 +86,7 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
     """
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to continue: omit --resume")
+        raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: omit --resume")
     parameters, metadata = load_weights(path)
     try:
         described = _renamed(metadata["run"])

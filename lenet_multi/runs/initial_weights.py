@@ -1,4 +1,4 @@
-"""Writes the initial weights of a run, in a process of its own.
+"""Writes the initial weights of a run, in a separate process.
 
     python -m lenet_multi.runs.initial_weights FILE SPEC
 

@@ -40,48 +40,64 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
 }
 
-BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (torch)", metavar="NAME")
+BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (default: torch)", metavar="NAME")
 LOOP = Option(
-    "loop", "the loop that the documentation shows, or a faster one with the same result (plain)", choices=LOOPS
+    "loop",
+    "plain: the loop that the documentation shows; fast: a faster one with the same results up to rounding "
+    "(default: plain)",
+    choices=LOOPS,
 )
 DATA_OPTIONS = (
     Option(
         "dataset",
         "auto (Fashion-MNIST if available, else synthetic), fashion-mnist, mnist, synthetic, or the path of a folder "
-        "with four IDX files (auto)",
+        "with four IDX files (default: auto)",
         metavar="NAME",
     ),
     Option(
         "data-dir",
-        "look for published data in DIR's subfolder of that name first, and download it there; then "
-        "$LENET_MULTI_DATA, then the user's cache folder",
+        "search DIR first for fashion-mnist/ or mnist/, and download to DIR; searched next: $LENET_MULTI_DATA, then "
+        "the user's cache folder",
         type=path_argument,
         metavar="DIR",
     ),
 )
-DEVICE = Option("device", "auto (the first GPU, else the CPU), cpu, gpu or gpu:1 (auto)", default="auto")
+DEVICE = Option(
+    "device", "auto (the first GPU, else the CPU), cpu, gpu, or gpu:N as in gpu:1 (default: auto)", default="auto"
+)
 HYPERPARAMETERS = (
-    Option("epochs", "passes over the training data (10)", type=positive_int, metavar="N"),
-    Option("lr", "learning rate (0.9; lenet-modern 0.2)", type=positive_float, metavar="X"),
+    Option("epochs", "passes over the training data (default: 10)", type=positive_int, metavar="N"),
+    Option("lr", "learning rate (default: 0.9; lenet-modern: 0.2)", type=positive_float, metavar="X"),
     Option(
         "lr-decay-epoch",
-        "divide the learning rate by 10 after N epochs (never; lenet-modern 8)",
+        "divide the learning rate by 10 after N epochs (default: never; lenet-modern: 8)",
         type=positive_int,
         metavar="N",
     ),
-    Option("batch-size", "examples per step (256; lenet-modern 128)", type=positive_int, metavar="N"),
-    Option("seed", "seed of the initial weights and the shuffling (0)", type=seed_number, metavar="N"),
+    Option("batch-size", "examples per step (default: 256; lenet-modern: 128)", type=positive_int, metavar="N"),
+    Option("seed", "seed of the initial weights and the shuffling (default: 0)", type=seed_number, metavar="N"),
     DEVICE,
-    Option("weights", "start from the parameters in this file or run folder", type=weights_path, metavar="FILE"),
+    Option(
+        "weights",
+        "start from the parameters and the network in this file or run folder",
+        type=weights_path,
+        metavar="PATH",
+    ),
 )
 NETWORK_OPTIONS = (
-    Option("architecture", "the preset that the other options modify (lenet5)", choices=tuple(PRESET_SETTINGS)),
-    Option("activation", "after every convolution and hidden dense layer", choices=ACTIVATIONS),
-    Option("pooling", "average or maximum", choices=POOLINGS),
-    Option("conv-channels", "output channels, one number per convolution (6,16)", type=int_list, metavar="N,N"),
-    Option("kernel-sizes", "one per convolution, or one for all (5)", type=int_list, metavar="N,N"),
-    Option("paddings", "one per convolution, or one for all (2,0,...)", type=int_list, metavar="N,N"),
-    Option("dense-units", "widths of the hidden dense layers (120,84)", type=int_list, metavar="N,N"),
+    Option(
+        "architecture", "the preset that the other options modify (default: lenet5)", choices=tuple(PRESET_SETTINGS)
+    ),
+    Option("activation", "activation after every convolution and hidden dense layer", choices=ACTIVATIONS),
+    Option("pooling", "average or maximum pooling", choices=POOLINGS),
+    Option(
+        "conv-channels", "output channels, one number per convolution (default: 6,16)", type=int_list, metavar="N,N"
+    ),
+    Option(
+        "kernel-sizes", "kernel sizes, one per convolution or one for all (default: 5)", type=int_list, metavar="N,N"
+    ),
+    Option("paddings", "paddings, one per convolution or one for all (default: 2,0,...)", type=int_list, metavar="N,N"),
+    Option("dense-units", "widths of the hidden dense layers (default: 120,84)", type=int_list, metavar="N,N"),
 )
 # Everything that defines a run, besides its backend: what a comparison can vary or pass on.
 RUN_OPTIONS = (LOOP, *DATA_OPTIONS, *HYPERPARAMETERS, *NETWORK_OPTIONS)
@@ -95,7 +111,7 @@ def add_loop_options(parser: argparse._ActionsContainer, loop: Option = LOOP) ->
 
 
 def add_data_options(parser: argparse.ArgumentParser, as_text: bool = False) -> None:
-    """Add the options that say which data to use and where they are."""
+    """Add the options that select the data and say where it is."""
     add_options(parser.add_argument_group("data options"), _shown(DATA_OPTIONS, as_text))
 
 
@@ -123,7 +139,10 @@ def run_parser(prog: str, description: str) -> Parser:
     add_run_options(parser)
     group = parser.add_argument_group("output options")
     group.add_argument(
-        "--out", type=path_argument, metavar="DIR", help="write summary, history, curves and parameters to this folder"
+        "--out",
+        type=path_argument,
+        metavar="DIR",
+        help="write the parameters, summary, history and curves to this folder",
     )
     group.add_argument(
         "--resume",
@@ -135,7 +154,7 @@ def run_parser(prog: str, description: str) -> Parser:
 
 
 def architecture_from(args: argparse.Namespace) -> Architecture | None:
-    """The network that the options describe, or None when none of them was given.
+    """The network that the options describe, or None if none of them was given.
 
     Raises:
         ArchitectureError: when it cannot be built.
@@ -148,11 +167,11 @@ def architecture_from(args: argparse.Namespace) -> Architecture | None:
 
 
 def recipe(args: argparse.Namespace, preset: str | None) -> dict[str, Any]:
-    """The values of `DEFAULTS` for a new run: as given, else the preset's, else the chapter's."""
+    """The values of the options in `DEFAULTS` for a new run: as given, else the preset's, else the chapter's."""
     given = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
     return DEFAULTS | PRESET_TRAINING.get(preset or "", {}) | given
 
 
 def network_of(args: argparse.Namespace) -> Architecture:
-    """The network that the options describe; LeNet-5 when none was given."""
+    """The network that the options describe; LeNet-5 if none was given."""
     return architecture_from(args) or PRESETS["lenet5"]

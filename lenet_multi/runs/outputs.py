@@ -20,7 +20,7 @@ OUTPUTS = (SUMMARY, HISTORY, CURVES)
 
 
 def write_outputs(folder: Path) -> None:
-    """Write summary, history and curves; a run without a complete epoch has none yet."""
+    """Write summary, history and curves; a run without a complete epoch has none of them yet."""
     run, _ = load_checkpoint(folder)
     if not run.points:
         return
@@ -70,7 +70,7 @@ def title(run: Run) -> str:
 
 
 def remove_outputs(folder: Path) -> None:
-    """Remove the files that an earlier checkpoint led to, before the run continues.
+    """Remove the files that were derived from an earlier checkpoint, before the run continues.
 
     Raises:
         UserError: when a folder has the name of one of the run's files.

@@ -17,7 +17,7 @@ from lenet_multi.system.stderr import say
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Parameters, the network that they are for, and the data that it is tested on."""
+    """Parameters, the network that they belong to, and the data that it is tested on."""
 
     architecture: Architecture
     parameters: Parameters
@@ -25,13 +25,13 @@ class TrainedNetwork:
 
 
 def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
-    """Load the network of `--weights`, with the data of `--dataset`; without it, those that it was trained on.
+    """Load the network of `--weights` and the data of `--dataset`, by default the data that it was trained on.
 
     Args:
         args: `weights`, `dataset`, `data_dir` and the network options.
 
     Raises:
-        UserError: when the file cannot be used, or network, parameters and data do not fit together.
+        UserError: when the file cannot be used, or the network, the parameters and the data do not fit together.
     """
     parameters, metadata = load_weights(args.weights)
     architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))

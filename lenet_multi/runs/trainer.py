@@ -1,4 +1,4 @@
-"""Starts and resumes training runs, and keeps them on disk."""
+"""Starts and resumes training runs, and saves a checkpoint after each epoch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def start_run(args: argparse.Namespace) -> None:
 
     Raises:
         UserError: when the options, the data or the folder cannot be used, or the loss diverges.
-        KeyboardInterrupt: on Ctrl-C, with what is kept as its text.
+        KeyboardInterrupt: on Ctrl-C; its text says what was saved.
     """
     backend_name = require_installed(DEFAULTS["backend"] if args.backend is None else args.backend)
     if args.out and (args.out / CHECKPOINT).is_file():
@@ -70,7 +70,7 @@ def start_run(args: argparse.Namespace) -> None:
 
 
 def resume_run(args: argparse.Namespace) -> None:
-    """Continue the run in `args.out`. Options that are not given keep their values; those that are must agree.
+    """Continue the run in `args.out`. Options that are not given keep their values; given ones must agree with the run.
 
     Args:
         args: from `runs.options.run_parser`.
@@ -82,7 +82,7 @@ def resume_run(args: argparse.Namespace) -> None:
     if not args.out:
         raise UserError("--resume needs the folder of a run: add --out DIR")
     if args.weights:
-        raise UserError("--resume and --weights exclude each other: a resumed run has its own weights")
+        raise UserError("--resume and --weights cannot be combined: omit --weights, because a resumed run has its own")
     run, parameters = load_checkpoint(args.out)
     settings = run.settings
     own = {"architecture": run.architecture.to_dict()}
@@ -92,11 +92,13 @@ def resume_run(args: argparse.Namespace) -> None:
         if given is not None and given != current:
             option = name.replace("_", "-")
             actual = f"no {option}" if current is None else f"{option} {current}"
-            raise UserError(f"--{option} {given}, but the run in '{args.out}' has {actual}: omit --{option}")
+            raise UserError(
+                f"--{option} {given} differs from the run in '{args.out}', which has {actual}: omit --{option}"
+            )
     if args.epochs is not None and args.epochs < settings.epochs:
         raise UserError(
             f"--epochs {args.epochs}, but the run in '{args.out}' has {settings.epochs} epochs, {run.epochs_done} of "
-            "them done: omit --epochs, or give a larger number"
+            "them done: omit --epochs, or choose a larger number"
         )
     if args.epochs is not None:
         run = replace(run, settings=replace(settings, epochs=args.epochs))
@@ -111,7 +113,7 @@ def resume_run(args: argparse.Namespace) -> None:
             f"({settings.dataset}): omit --dataset, or restore the files"
         )
     if run.epochs_done == run.settings.epochs:
-        say(f"all {run.epochs_done} epochs are done: to continue, give a larger --epochs")
+        say(f"epochs done: {run.epochs_done} of {run.settings.epochs}; to continue, pass a larger --epochs")
         write_outputs(args.out)
         last, segment = run.points[-1], run.segments[-1]
         print(closing_lines(last, segment.examples_per_sec, segment.device))
@@ -167,16 +169,16 @@ def _train(args: argparse.Namespace, run: Run, parameters: Parameters | None, da
 
 
 def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:
-    """Tell the user what the closing lines do not say: a useless loss, or data that are not Fashion-MNIST."""
+    """Tell the user what the closing lines do not say: a loss that is too high, or data that is not Fashion-MNIST."""
     loss = recorder.points[-1].train_loss
     if loss > 2 * CHANCE_LOSS:
-        say(f"note: the loss of {loss:.3f} is far above the {CHANCE_LOSS:.3f} of guessing: try a smaller --lr")
+        say(f"note: the loss of {loss:.3f} is far above the chance loss of {CHANCE_LOSS:.3f}: try a smaller --lr")
     if is_chance_loss(loss, recorder.epochs_done, run.settings.num_train):
         activations = {getattr(layer, "activation", None) for layer in run.architecture.layers}
         advice = "a smaller --lr, such as 0.1" if "relu" in activations else "more --epochs, or another --seed"
         say(
-            f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, as for equal probabilities: the "
-            f"network has learned nothing; try {advice}"
+            f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, about the chance loss of "
+            f"{CHANCE_LOSS:.3f}: the network has learned nothing; try {advice}"
         )
     if dataset.name == "synthetic":
         say("note: these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
@@ -191,7 +193,7 @@ def create_run_folder(out: Path, run: Run, parameters: Parameters) -> None:
     extra = [name for name in parameters if name not in run.architecture.parameter_shapes]
     if extra:
         say(
-            f"note: the network has {extra[0]}, which its description does not have: the run can be trained, but not "
+            f"note: the network has {extra[0]}, which is not in its description: the run can be trained, but not "
             "resumed or evaluated"
         )
     try:

@@ -34,7 +34,7 @@ def save_weights(path: Path, parameters: Mapping[str, np.ndarray], metadata: Map
 
 
 def load_weights(path: Path) -> tuple[Parameters, dict[str, Any]]:
-    """The parameters and metadata of a safetensors file; the metadata of a file from elsewhere are empty.
+    """The parameters and metadata of a safetensors file; the metadata is empty if another program wrote the file.
 
     Raises:
         WeightsError: when the file is missing, unreadable, truncated or not safetensors.
@@ -80,10 +80,10 @@ def architecture_of(
         if own.input_shape != given.input_shape:
             difference = f"it takes images of {own.input_shape}, not {given.input_shape}"
         else:
-            difference = next(differences, "it has another number of layers")
+            difference = next(differences, "it has a different number of layers")
         raise WeightsError(
-            f"weights file '{path}' is for another network than the options describe ({difference}): omit the network "
-            "options"
+            f"weights file '{path}' is for a different network than the options describe ({difference}): omit the "
+            "network options"
         )
     return own or given or PRESETS["lenet5"]
 
@@ -102,7 +102,7 @@ def require_fit(parameters: Mapping[str, np.ndarray], architecture: Architecture
     Raises:
         WeightsError: when the parameters do not fit the architecture.
     """
-    advice = "give the network options of its training"
+    advice = "pass the network options that it was trained with"
     for name, shape in architecture.parameter_shapes.items():
         if name not in parameters:
             raise WeightsError(f"weights file '{source}' has no {name} of shape {shape}: {advice}")

@@ -1,4 +1,4 @@
-"""The command line: a parser with one-line errors, options as data, and the types of their values."""
+"""The command line: a parser with one-line errors, options as data, and types for their values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Option:
         name: without dashes, as in `batch-size`.
         help: one line.
         type: converts the text of the value; raises `argparse.ArgumentTypeError`.
-        metavar: stands for the value in the help.
+        metavar: the placeholder for the value in the help.
         choices: the allowed values.
         default: the value when the option is absent.
         other_names: further names, without dashes.
@@ -59,7 +59,7 @@ class Option:
         return "/" if self.metavar and "," in self.metavar else ","
 
     def as_text(self) -> Option:
-        """The same option with an unchecked value, for a command that passes it on to another."""
+        """The same option with an unchecked value, for a command that passes the value on to another command."""
         metavar = self.metavar or (f"{{{','.join(map(str, self.choices))}}}" if self.choices else None)
         return replace(self, type=str, metavar=metavar, choices=None, default=None)
 
@@ -102,7 +102,7 @@ def _number(text: str, number_type: type, expected: str, is_valid: Callable[[Any
     except ValueError:
         number = None
     if number is None or not is_valid(number):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}")
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected {expected}")
     return number
 
 
@@ -111,19 +111,21 @@ def int_list(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",")) if text.strip() else ()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected whole numbers separated by commas, as in 6,16") from None
+        raise argparse.ArgumentTypeError(
+            f"invalid value {text!r}, expected whole numbers separated by commas, as in 6,16"
+        ) from None
 
 
 def name_list(text: str) -> tuple[str, ...]:
     """`pullover, coat` as (pullover, coat)."""
     names = tuple(part.strip() for part in text.split(","))
     if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected names separated by commas")
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected names separated by commas")
     return names
 
 
 def path_argument(text: str) -> Path:
     """The path of a file or folder."""
     if not text:
-        raise argparse.ArgumentTypeError("'', expected the path of a file or folder")
+        raise argparse.ArgumentTypeError("invalid value '', expected the path of a file or folder")
     return Path(text)

@@ -15,7 +15,7 @@ from lenet_multi.errors import UserError
 class CreatedFolder:
     """A context manager that creates a folder and its parents.
 
-    If the block raises, the folders that it created are removed again, as far as they are empty.
+    If the block raises, the folders that were created are removed again if they are empty.
 
     Raises:
         OSError: when the folder cannot be created.

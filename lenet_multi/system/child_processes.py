@@ -1,4 +1,4 @@
-"""Child processes: run a command, pass on what it prints, and end it when this process is interrupted."""
+"""Child processes: run a command, pass on its output, and stop it when this process is interrupted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 from lenet_multi.system.process import child_environment
 
 SHUTDOWN_SECONDS = 30  # how long an interrupted command may take to save its work
-KEPT_CHARACTERS = 10_000  # of its latest output, to find the error in
+KEPT_CHARACTERS = 10_000  # of its latest output, to find the error message in
 
 
 def run_in_process(command: Sequence[str]) -> str | None:
@@ -30,7 +30,7 @@ def run_in_process(command: Sequence[str]) -> str | None:
         None on success; else the reason for the failure in one line: the command's own `error: ...`, or its status.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, after the command was interrupted too and has ended.
+        KeyboardInterrupt: on Ctrl-C, after the command has been interrupted too and has ended.
         SystemExit: likewise on SIGTERM, or when the terminal closes.
     """
     reading, writing = _channel()

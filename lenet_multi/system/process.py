@@ -1,4 +1,4 @@
-"""This process: the time since its start, its peak memory, and the environment that its children get."""
+"""This process: the time since its start, its peak memory, and the environment of its child processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IMPORTED = time.monotonic()
 
 
 def seconds_since_process_start() -> float:
-    """Wall-clock seconds since this process started; except on Linux, since this package was imported."""
+    """Wall-clock seconds since this process started; outside Linux, since this package was imported."""
     try:
         # Field 22, counted after the command's name, which may hold spaces: start in clock ticks since boot.
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
@@ -26,7 +26,7 @@ def seconds_since_process_start() -> float:
 def peak_rss_mb() -> float:
     """Peak resident memory of this process in MB (10**6 bytes)."""
     try:
-        # getrusage would include what the parent process held before it started this one.
+        # getrusage would include the memory that the parent process held when it started this one.
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     except (OSError, IndexError):
