@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
+from lenet_multi.system.command import run_command
 
 COMMANDS = {
     "compare": "train in several frameworks, or with several settings, and compare",

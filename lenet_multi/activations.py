@@ -15,16 +15,13 @@ from collections.abc import Sequence
 
 from lenet_multi.backends import require_installed
 from lenet_multi.backends.devices import parse_device
-from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import require_picture_path, write_picture
-from lenet_multi.pictures.example_selection import select_examples
 from lenet_multi.pictures.feature_map_picture import feature_map_picture
-from lenet_multi.pictures.feature_maps import select_layers
-from lenet_multi.runs.checkpoint import weights_path
-from lenet_multi.runs.options import BACKEND, DEVICE, add_data_options, add_network_options
+from lenet_multi.runs.options import BACKEND, DEVICE, add_data_options, add_network_options, weights_path
 from lenet_multi.runs.trained_network import load_trained_network
-from lenet_multi.system.arguments import Parser, int_list, name_list, path_argument, positive_int
+from lenet_multi.system.command import run_command
+from lenet_multi.system.option_parser import Parser, int_list, name_list, path_argument, positive_int
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,10 +72,9 @@ def command(argv: Sequence[str] | None = None) -> None:
     names = [require_installed(name) for name in (backend, args.against) if name is not None]
     if len(set(names)) < len(names):
         raise UserError(f"--against {args.against} is the same as --backend: choose another backend, or omit --against")
-    trained = load_trained_network(args)
-    layers = select_layers(trained.architecture, args.layers)
-    examples = select_examples(trained.dataset, args.classes, args.examples, args.per_class)
-    picture = feature_map_picture(trained, names, layers, examples, args.device)
+    picture = feature_map_picture(
+        load_trained_network(args), names, args.layers, args.classes, args.examples, args.per_class, args.device
+    )
     write_picture(args.out, picture.figure, picture.title, picture.description)
     print("\n".join(picture.sentences))
 

@@ -21,14 +21,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from lenet_multi.backends import BACKENDS
-from lenet_multi.cli import run_command
 from lenet_multi.comparison.folder import REPORT
-from lenet_multi.comparison.plan import OPTIONS, parse_vary
+from lenet_multi.comparison.plan import OPTIONS
 from lenet_multi.comparison.runner import PROG, compare, run_comparison
-from lenet_multi.runs.options import add_run_options
-from lenet_multi.system.arguments import Parser, path_argument
+from lenet_multi.comparison.vary import parse_vary
+from lenet_multi.runs.options import BACKENDS_OPTION, add_run_options
+from lenet_multi.system.command import run_command
+from lenet_multi.system.option_parser import Parser, path_argument
 from lenet_multi.system.stderr import say
 
 __all__ = ["compare", "main"]
@@ -41,12 +42,7 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(PROG, "Compare frameworks, or settings within one.")
     add_run_options(parser, as_text=True)
     group = parser.add_argument_group("comparison options")
-    group.add_argument(
-        "--backends",
-        "--backend",
-        metavar="NAMES",
-        help=f"{', '.join(BACKENDS)}, separated by commas, or all (default: all; with --vary: torch)",
-    )
+    replace(BACKENDS_OPTION, help=BACKENDS_OPTION.help.replace("all)", "all; with --vary, torch)")).add_to(group)
     group.add_argument(
         "--vary",
         action="append",

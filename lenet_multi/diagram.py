@@ -10,11 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lenet_multi.cli import run_command
 from lenet_multi.pictures.canvas import require_picture_path, write_picture
 from lenet_multi.pictures.network_diagram import NOTATIONS, describe
 from lenet_multi.runs.options import add_network_options, network_of
-from lenet_multi.system.arguments import Parser, path_argument
+from lenet_multi.system.command import run_command
+from lenet_multi.system.option_parser import Parser, path_argument
 
 
 def parser() -> argparse.ArgumentParser:

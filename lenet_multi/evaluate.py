@@ -14,11 +14,17 @@ from collections.abc import Sequence
 
 from lenet_multi.backends import require_installed
 from lenet_multi.backends.devices import parse_device
-from lenet_multi.cli import run_command
-from lenet_multi.runs.checkpoint import weights_path
-from lenet_multi.runs.options import BACKEND, DEVICE, add_data_options, add_loop_options, add_network_options
+from lenet_multi.runs.options import (
+    BACKEND,
+    DEVICE,
+    add_data_options,
+    add_loop_options,
+    add_network_options,
+    weights_path,
+)
 from lenet_multi.runs.trained_network import accuracy_on_test_set, load_trained_network
-from lenet_multi.system.arguments import Parser, positive_int
+from lenet_multi.system.command import run_command
+from lenet_multi.system.option_parser import Parser, positive_int
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,27 +15,26 @@ import json
 import sys
 from collections.abc import Sequence
 
-from lenet_multi.backends import BACKENDS
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.checks.parity_run import prepare_parity_run
-from lenet_multi.cli import run_command
 from lenet_multi.errors import UserError
-from lenet_multi.runs.options import add_data_options, add_loop_options, add_network_options, network_of
-from lenet_multi.system.arguments import Parser, path_argument, positive_float, seed_number
+from lenet_multi.runs.options import (
+    BACKENDS_OPTION,
+    add_data_options,
+    add_loop_options,
+    add_network_options,
+    network_of,
+)
 from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.command import run_command
+from lenet_multi.system.option_parser import Parser, path_argument, positive_float, seed_number
 
 FAILED_STATUS = 1
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lenet_multi.parity", description="Compare every backend with a float64 reference.")
-    parser.add_argument(
-        "--backends",
-        "--backend",
-        default="all",
-        metavar="NAMES",
-        help=f"{', '.join(BACKENDS)}, separated by commas, or all (default: all)",
-    )
+    BACKENDS_OPTION.add_to(parser)
     add_loop_options(parser)
     parser.add_argument(
         "--seed", type=seed_number, default=0, metavar="N", help="seed of the parameters and the shuffling (default: 0)"
@@ -59,9 +58,15 @@ def command(argv: Sequence[str] | None = None) -> int:
     parse_device(args.device)
     if args.json and not args.json.parent.is_dir():
         raise UserError(f"--json '{args.json}': its folder does not exist: create it first")
-    dataset = "auto" if args.dataset is None else args.dataset
     run = prepare_parity_run(
-        network_of(args), dataset, args.data_dir, args.backends, args.loop or "plain", args.device, args.seed, args.lr
+        network_of(args),
+        "auto" if args.dataset is None else args.dataset,
+        args.data_dir,
+        "all" if args.backends is None else args.backends,
+        args.loop or "plain",
+        args.device,
+        args.seed,
+        args.lr,
     )
     for line in run.lines():
         print(line, flush=True)

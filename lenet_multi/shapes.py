@@ -11,12 +11,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lenet_multi.backends import BACKENDS, installed_backends, require_installed
-from lenet_multi.checks.layer_shapes import measure_layer_shapes
-from lenet_multi.cli import run_command
-from lenet_multi.errors import UserError
-from lenet_multi.runs.options import add_network_options, network_of
-from lenet_multi.system.arguments import Parser
+from lenet_multi.checks.layer_shapes import layer_shapes_of
+from lenet_multi.runs.options import BACKENDS_OPTION, add_network_options, network_of
+from lenet_multi.system.command import run_command
+from lenet_multi.system.option_parser import Parser
 
 DIFFER_STATUS = 1
 
@@ -26,13 +24,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m lenet_multi.shapes",
         description="Compare the output shape of every layer across the frameworks.",
     )
-    parser.add_argument(
-        "--backend",
-        "--backends",
-        default="all",
-        metavar="NAMES",
-        help=f"{', '.join(BACKENDS)}, separated by commas, or all (default: all)",
-    )
+    BACKENDS_OPTION.add_to(parser)
     add_network_options(parser)
     return parser
 
@@ -40,14 +32,8 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     architecture = network_of(args)
-    if args.backend == "all":
-        names, installed = tuple(BACKENDS), installed_backends()
-        if not installed:
-            raise UserError('no framework is installed: pip install "lenet-multi[all]"')
-    else:
-        names = installed = tuple(dict.fromkeys(require_installed(name) for name in args.backend.split(",")))
-    shapes = measure_layer_shapes(architecture, installed)
-    print(shapes.table(names))
+    shapes = layer_shapes_of(architecture, "all" if args.backends is None else args.backends)
+    print(shapes.table())
     print(f"differs: {', '.join(shapes.differences)}" if shapes.differences else "all agree")
     return DIFFER_STATUS if shapes.differences else 0
 

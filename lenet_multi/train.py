@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 
 from lenet_multi.backends.devices import parse_device
-from lenet_multi.cli import run_command
 from lenet_multi.runs.options import run_parser
 from lenet_multi.runs.trainer import resume_run, start_run
+from lenet_multi.system.command import run_command
 
 
 def command(argv: Sequence[str] | None = None) -> None:

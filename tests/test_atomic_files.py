@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from lenet_multi.errors import UserError
-from lenet_multi.system.atomic_files import CreatedFolder, ignore_sigint, write_atomically
+from lenet_multi.system.atomic_files import CreatedFolder, write_atomically
+from lenet_multi.system.signals import ignore_sigint
 
 
 def test_until_everything_is_on_disk_the_old_file_stands(tmp_path, monkeypatch):

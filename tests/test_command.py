@@ -158,6 +158,17 @@ def test_a_run_whose_file_does_not_name_its_loop_is_read_as_fast(quick, tmp_path
     assert (run.loop, [segment.loop for segment in run.segments]) == ("fast", ["fast"])
 
 
+def test_a_network_with_parameters_that_its_description_lacks_trains_and_says_so(quick, tmp_path, monkeypatch, capsys):
+    """As when a reader adds a batch normalization to a backend's `LeNet`."""
+    torch, out = load_backend("torch"), tmp_path / "run"
+    read = torch.get_parameters
+    monkeypatch.setattr(torch, "get_parameters", lambda net: read(net) | {"bn.weight": np.ones(6, np.float32)})
+    assert train.main([*quick, "--out", str(out)]) == 0
+    assert "note: the network has bn.weight, which is not in its description" in capsys.readouterr().err
+    assert {"summary.json", "history.csv", "curves.png"} <= {path.name for path in out.iterdir()}
+    assert "has bn.weight, which the network does not have" in refused(evaluate.main, ["--weights", str(out)], capsys)
+
+
 def test_a_checkpoint_with_the_names_of_earlier_versions_is_read(quick, tmp_path):
     out = tmp_path / "run"
     assert train.main([*quick, "--lr-decay-epoch", "1", "--out", str(out)]) == 0

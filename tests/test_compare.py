@@ -34,15 +34,16 @@ from lenet_multi.comparison.findings import (
     shape_tables,
 )
 from lenet_multi.comparison.page import data_uri, page
-from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, parse_vary
+from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec
 from lenet_multi.comparison.results import Comparison, RunResult
+from lenet_multi.comparison.vary import parse_vary
 from lenet_multi.data import Dataset, Split
 from lenet_multi.errors import UserError
 from lenet_multi.runs import initial_weights, options, trainer
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 from lenet_multi.runs.weights import load_weights
 from lenet_multi.system import child_processes
-from lenet_multi.system.arguments import Option
+from lenet_multi.system.option_parser import Option
 from lenet_multi.training.curves import PANELS, draw_overlaid, line_style
 from lenet_multi.training.points import Point
 
@@ -680,6 +681,19 @@ def test_resume_reads_a_comparison_stored_before_settings_could_vary_in_step(com
     assert all({"--lr=0.5", "--lr-decay-epoch=8"} <= set(options) for options in commands)
 
 
+def test_resume_finds_the_runs_of_a_comparison_that_varied_an_option_by_its_earlier_name(quick, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    vary = ["--backends", "torch", "--vary", "lr-decay-epoch=1,2", "lr=0.1,0.2"]
+    assert compare.main([*quick[:4], *SMALL_NETWORK, "--batch-size", "32", *vary, "--out", str(out)]) == 0
+    for run in stored(out)["runs"]:
+        (out / run["folder"]).rename(out / run["folder"].replace("lr-decay-epoch", "lr-drop"))
+    path = out / "compare.json"
+    path.write_text(path.read_text().replace("lr-decay-epoch", "lr-drop"))
+    monkeypatch.setattr(runner, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
+    assert compare.main(["--resume", "--out", str(out)]) == 0
+    assert [run["state"] for run in stored(out)["runs"]] == ["done", "done"]
+
+
 def test_from_python_the_settings_of_one_dictionary_of_a_list_vary_in_step(commands, small_folder, tmp_path):
     vary: list[dict] = [{"activation": ["sigmoid", "relu"], "lr": [0.9, 0.1]}, {"conv_channels": [(2,), (2, 3)]}]
     result = compare.compare(tmp_path / "out", vary=vary, dataset=small_folder)
@@ -810,7 +824,7 @@ def test_the_same_start_and_weights_are_refused_together(given, small_folder, tm
 def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monkeypatch):
     """Also where the options describe a preset's network, whose recipe `train` would take with the weights."""
     settings = []
-    monkeypatch.setattr(trainer, "_train", lambda args, run, parameters, dataset: settings.append(run.settings))
+    monkeypatch.setattr(trainer, "train_run", lambda args, run, parameters, dataset: settings.append(run.settings))
     network = ["--activation", "relu", "--pooling", "max", "--conv-channels", "16,32", "--kernel-sizes", "5,3"]
     network += ["--paddings", "2,1", "--dense-units", "256,128"]
 

@@ -15,11 +15,11 @@ from matplotlib.image import imread
 from lenet_multi import train
 from lenet_multi.architecture import PRESETS, Conv, Dense, Flatten, Pool
 from lenet_multi.backends import BACKENDS
-from lenet_multi.cli import run_command
 from lenet_multi.data import FILE_NAMES, load_dataset, published, synthetic, to_idx
 from lenet_multi.runs.checkpoint import load_checkpoint
 from lenet_multi.runs.options import architecture_from, network_of, run_parser
 from lenet_multi.runs.options import recipe as recipe_of
+from lenet_multi.system.command import run_command
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "exercises.md"

@@ -34,6 +34,19 @@ def canonical_name(name: str) -> str:
     return canonical
 
 
+def parse_backend_names(text: str) -> tuple[str, ...]:
+    """Canonical names, without duplicates, from names separated by commas; `all` stands for every backend.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    return (
+        tuple(BACKENDS)
+        if text == "all"
+        else tuple(dict.fromkeys(map(canonical_name, text.split(","))))
+    )
+
+
 def installed_backends() -> tuple[str, ...]:
     """The canonical names of the backends whose framework is installed. Imports no framework."""
     specs = {name: find_spec(name) for name in BACKENDS}
@@ -73,7 +86,8 @@ def load_backend(name: str, fast: bool = False) -> Backend:
         UserError: if the backend is unknown or has no fast loop, or its framework is not installed or fails to import.
     """
     name = require_installed(name)
-    module = f"lenet_multi.{'fast' if fast else 'backends'}.{name}"
+    package = "lenet_multi.fast" if fast else "lenet_multi.backends"
+    module = f"{package}.{name}"
     if fast and find_spec(module) is None:
         raise UserError(f"the {name} backend has no fast loop: omit --fast")
     is_new = module not in sys.modules

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import load_backend
+from lenet_multi.backends import installed_backends, load_backend, parse_backend_names, require_installed
 from lenet_multi.backends.layouts import channels_first_shape
+from lenet_multi.errors import UserError
 
 Shape = tuple[int, ...]
 
@@ -29,10 +30,12 @@ class LayerShapes:
     Args:
         architecture: the network.
         measured: backend name to its layout and the shapes that it computes, in that layout.
+        not_installed: names of further backends, which cannot be measured.
     """
 
     architecture: Architecture
     measured: dict[str, tuple[str, dict[str, Shape]]]
+    not_installed: Sequence[str] = ()
 
     @property
     def expected(self) -> dict[str, Shape]:
@@ -53,16 +56,13 @@ class LayerShapes:
             if not self.agrees(backend, layer)
         ]
 
-    def table(self, backends: Sequence[str]) -> str:
-        """The shapes as text, with a column for each of these backends; those not measured are not installed."""
+    def table(self) -> str:
+        """The shapes as text, with a column for each backend."""
         expected = self.expected
         columns = [["layer", *expected], ["description (NCHW)", *map(str, expected.values())]]
-        for name in backends:
-            if name not in self.measured:
-                columns.append([name, *["not installed"] * len(expected)])
-                continue
-            layout, shapes = self.measured[name]
+        for name, (layout, shapes) in self.measured.items():
             columns.append([f"{name} ({layout})", *(str(shapes.get(layer, "missing")) for layer in expected)])
+        columns += [[name, *["not installed"] * len(expected)] for name in self.not_installed]
         widths = [max(map(len, column)) for column in columns]
         rows = zip(*columns, strict=True)
         return "\n".join(
@@ -73,3 +73,21 @@ class LayerShapes:
 def measure_layer_shapes(architecture: Architecture, backends: Sequence[str]) -> LayerShapes:
     """Build the network in each of these backends and measure its layers."""
     return LayerShapes(architecture, {name: measured_shapes(name, architecture) for name in backends})
+
+
+def layer_shapes_of(architecture: Architecture, backends: str) -> LayerShapes:
+    """Measure the network's layers in these backends.
+
+    Args:
+        architecture: the network.
+        backends: names separated by commas, or `all` for every backend whose framework is installed.
+
+    Raises:
+        UserError: unknown name, or framework not installed.
+    """
+    names = parse_backend_names(backends)
+    installed = installed_backends() if backends == "all" else tuple(map(require_installed, names))
+    if not installed:
+        raise UserError('no framework is installed: pip install "lenet-multi[all]"')
+    measured = measure_layer_shapes(architecture, installed).measured
+    return LayerShapes(architecture, measured, [name for name in names if name not in installed])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import BACKENDS, canonical_name, installed_backends, load_backend
+from lenet_multi.backends import installed_backends, load_backend, parse_backend_names
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
 from lenet_multi.checks.parity_checks import CheckResult, run_checks
@@ -37,8 +38,9 @@ class ParityRun:
     backends: dict[str, Backend]
     fixture: Fixture
     results: list[CheckResult] = field(default_factory=list)
+    seconds: float = 0.0
 
-    @property
+    @cached_property
     def loops(self) -> dict[str, str]:
         """The loop that each backend runs for this network."""
         return {name: loop_of(backend, self.fixture.network(backend)) for name, backend in self.backends.items()}
@@ -64,7 +66,8 @@ class ParityRun:
         yield from self.failures
         failed = sum(not result.passed for result in self.results)
         outcome = f"{failed} of {len(self.results)} checks fail" if failed else f"all {len(self.results)} checks pass"
-        yield f"{outcome}; {seconds_since_process_start():.0f} s since the start"
+        self.seconds = seconds_since_process_start()
+        yield f"{outcome}; {self.seconds:.0f} s since the start"
 
     def as_json(self) -> dict[str, Any]:
         """Every number, with the network, data, loop, device and machine that it was measured on."""
@@ -76,7 +79,7 @@ class ParityRun:
             "loops": self.loops,
             "device": self.fixture.device,
             "machine": describe_machine(*self.backends, "numpy"),
-            "seconds": round(seconds_since_process_start(), 1),
+            "seconds": round(self.seconds, 1),
             "backends": {
                 name: self.backends[name].VERSION if name in self.backends else "not installed" for name in self.names
             },
@@ -109,7 +112,7 @@ def prepare_parity_run(
     Raises:
         UserError: when no framework is installed, a name or device is unknown, or the data set is too small.
     """
-    names = list(BACKENDS if backends == "all" else dict.fromkeys(map(canonical_name, backends.split(","))))
+    names = parse_backend_names(backends)
     installed = [name for name in names if name in installed_backends()]
     if not installed:
         raise UserError('none of these frameworks is installed: pip install "lenet-multi[all]"')

@@ -72,6 +72,18 @@ def _renamed(option: str) -> str:
     return OLD_NAMES.get(option.replace("-", "_"), option).replace("_", "-")
 
 
+def rename_old_folders(out: Path, plan: Plan) -> None:
+    """Give the runs of an earlier version the folder names of today: these contain the names of options."""
+    old_names = {new: old.replace("_", "-") for old, new in OLD_NAMES.items()}
+    for spec in plan.specs:
+        old_folder = out / spec.folder
+        for name in spec.varied:
+            if old := old_names.get(name.replace("-", "_")):
+                old_folder = out / old_folder.name.replace(name, old)
+        if not (out / spec.folder).exists() and old_folder.is_dir():
+            old_folder.rename(out / spec.folder)
+
+
 def has_runs(out: Path) -> bool:
     return next(out.glob(f"*/{CHECKPOINT}"), None) is not None
 

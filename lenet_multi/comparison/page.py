@@ -39,6 +39,7 @@ def page(comparison: Comparison) -> str:
         findings=findings,
         cell=cell,
         frameworks=BACKENDS,
+        line_colors=" ".join(f"--line-{number}: {color};" for number, color in enumerate(LINE_COLORS, start=1)),
         panels=[(PANELS[panel], _inline_panel(networks, panel)) for panel in PANELS],
         legend=[(net.title, _swatch(number)) for number, net in enumerate(networks)],
         confusions=[(net, confusion_matrix(labels, net.predicted)) for net in networks],

@@ -26,6 +26,7 @@ from lenet_multi.comparison.folder import (
     exclusive_lock,
     existing_run,
     has_runs,
+    rename_old_folders,
     require_same_start,
     require_unused,
     save_progress,
@@ -33,8 +34,9 @@ from lenet_multi.comparison.folder import (
     to_json,
 )
 from lenet_multi.comparison.page import page
-from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, VaryGroup, parse_backends, parse_vary
+from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, VaryGroup
 from lenet_multi.comparison.results import Comparison, RunResult
+from lenet_multi.comparison.vary import parse_backends, parse_vary
 from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import svg
@@ -42,9 +44,10 @@ from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, architecture_from, network_of, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, write_outputs
 from lenet_multi.runs.weights import architecture_of, load_weights
-from lenet_multi.system.atomic_files import CreatedFolder, ignore_sigint, require_absent, write_atomically
+from lenet_multi.system.atomic_files import CreatedFolder, require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
 from lenet_multi.system.machine import describe_machine
+from lenet_multi.system.signals import ignore_sigint
 from lenet_multi.system.stderr import say
 from lenet_multi.training.curves import png
 
@@ -134,7 +137,9 @@ def run_comparison(
         raise UserError(f"--{both} and --vary {both} cannot be combined: omit --{both}")
     if same_start and "weights" in (*plan.varied, *options):
         raise UserError("--same-start and --weights cannot be combined: omit --same-start")
-    if not resume:
+    if resume:
+        rename_old_folders(out, plan)
+    else:
         require_unused(out, same_start)
 
     # Before the first run starts, refuse what any run would refuse.
@@ -241,7 +246,7 @@ def _train_one(plan: Plan, spec: RunSpec, args: argparse.Namespace, out: Path, r
     folder = out / spec.folder
     if run and run.epochs_done and run.epochs_done >= (args.epochs or run.settings.epochs):
         say(f"epochs done: {run.epochs_done} of {run.settings.epochs}")
-        write_outputs(folder)
+        write_outputs(folder, run)
         return RunResult(spec, run)
     start = out / START if plan.same_start else None
     arguments = plan.arguments(spec, out, resume=run is not None, start=start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,28 +116,36 @@ def draw_activations(
 
 @dataclass(frozen=True)
 class ColorBar:
-    """A color scale with its two ends, on one line: `-0.2 [gradient] 0.4`."""
+    """A color scale between its two ends, on one line. If they are equal, a single color and its value."""
 
     colors: str
     low: float
     high: float
 
     @property
-    def ends(self) -> tuple[str, str]:
-        return f"{self.low:.3g}", f"{self.high:.3g}"
+    def labels(self) -> tuple[str, ...]:
+        """The ends as text."""
+        return (f"{self.high:.3g}",) if self.low == self.high else (f"{self.low:.3g}", f"{self.high:.3g}")
 
     @property
     def width(self) -> float:
-        return sum(map(text_width, self.ends)) + 2 * BAR_GAP + BAR_WIDTH
+        return sum(text_width(label) + BAR_GAP for label in self.labels) + self._bar_width
+
+    @property
+    def _bar_width(self) -> float:
+        return BAR_HEIGHT if self.low == self.high else BAR_WIDTH
 
     def draw(self, axes: Axes, left: float, baseline: float, gid: str) -> None:
-        low, high = self.ends
-        draw_text(axes, left, baseline, low, color=FAINT, align="left", gid=gid)
-        left += text_width(low) + BAR_GAP
-        edges = np.linspace(left, left + BAR_WIDTH, BAR_STEPS + 1)
-        colors = np.linspace(0, 1, BAR_STEPS)[np.newaxis]
-        axes.pcolormesh(edges, [baseline, baseline + BAR_HEIGHT], colors, cmap=self.colors, edgecolors="face", lw=0.2)
-        draw_text(axes, left + BAR_WIDTH + BAR_GAP, baseline, high, color=FAINT, align="left", gid=gid)
+        *low, high = self.labels
+        for label in low:
+            draw_text(axes, left, baseline, label, color=FAINT, align="left", gid=gid)
+            left += text_width(label) + BAR_GAP
+        steps = BAR_STEPS if low else 1
+        edges = np.linspace(left, left + self._bar_width, steps + 1)
+        colors = np.linspace(0, 1, steps)[np.newaxis] if low else np.full((1, 1), 0.5)  # the middle, as in the maps
+        style: dict[str, Any] = {"cmap": self.colors, "vmin": 0, "vmax": 1, "edgecolors": "face", "lw": 0.2}
+        axes.pcolormesh(edges, [baseline, baseline + BAR_HEIGHT], colors, **style)
+        draw_text(axes, left + self._bar_width + BAR_GAP, baseline, high, color=FAINT, align="left", gid=gid)
 
 
 class _Block:
@@ -171,7 +179,7 @@ class _Block:
             span = float(np.abs(difference).max())
             self.bands.append((difference, "RdBu_r", -span, span))
             self.heading.append(describe_difference(outputs[0], outputs[1]))
-            self.heading.append(ColorBar("RdBu_r", -span, span))
+            self.heading.append(ColorBar("RdBu_r", -span if span else 0.0, span))
         headings = (line.width if isinstance(line, ColorBar) else text_width(line) for line in self.heading)
         self.width = max(self.across * self.step_across - TILE_GAP, *headings)
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from lenet_multi.backends import load_backend
 from lenet_multi.data import Dataset
+from lenet_multi.pictures.example_selection import select_examples
 from lenet_multi.pictures.feature_map_figure import describe_difference, draw_activations
-from lenet_multi.pictures.feature_maps import activations
+from lenet_multi.pictures.feature_maps import activations, select_layers
 from lenet_multi.runs.trained_network import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -29,17 +30,30 @@ class FeatureMapPicture:
 
 
 def feature_map_picture(
-    trained: TrainedNetwork, backend_names: Sequence[str], layers: Sequence[str], examples: Sequence[int], device: str
+    trained: TrainedNetwork,
+    backend_names: Sequence[str],
+    layer_names: Sequence[str] | None,
+    classes: Sequence[str],
+    indices: Sequence[int],
+    per_class: int,
+    device: str,
 ) -> FeatureMapPicture:
-    """Run the network on examples of its test set, and draw the maps.
+    """Run the network on examples of its test set, and draw the feature maps.
 
     Args:
         trained: the network.
         backend_names: one, or two to compare; canonical.
-        layers: convolutions or poolings.
-        examples: indices in the test set.
+        layer_names: convolutions or poolings; by default the first two convolutions.
+        classes: names or numbers of classes, whose first examples are drawn.
+        indices: further examples of the test set.
+        per_class: examples of each class.
         device: where the backends compute.
+
+    Raises:
+        UserError: when a layer, a class or an example does not exist, or the data cannot be loaded.
     """
+    layers = select_layers(trained.architecture, layer_names)
+    examples = select_examples(trained.dataset, classes, indices, per_class)
     dataset, architecture = trained.dataset, trained.architecture
     images = dataset.test.images[examples]
     outputs, versions = {}, []

@@ -17,7 +17,6 @@ from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS, LOOPS
 from lenet_multi.errors import UserError
 from lenet_multi.runs.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
-from lenet_multi.system.arguments import path_argument
 from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
 
@@ -60,12 +59,6 @@ class Run:
         return self.segments[-1].epochs_done if self.segments else 0
 
 
-def weights_path(text: str) -> Path:
-    """The argument of `--weights`: a file of parameters, or a run folder, which stands for the file in it."""
-    path = path_argument(text)
-    return path / CHECKPOINT if path.is_dir() else path
-
-
 def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
     """Write the state of the run, completely or not at all."""
     described = {
@@ -82,8 +75,24 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
     """Read a run and its parameters.
 
     Raises:
+        UserError: when the folder holds no run, its checkpoint is damaged, or the parameters are not those of the
+            network that it describes.
+    """
+    run, parameters = _read(folder)
+    require_fit(parameters, run.architecture, folder / CHECKPOINT)
+    return run, parameters
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run without its parameters, which may be those of another network: one changed in the backend's code.
+
+    Raises:
         UserError: when the folder holds no run, or its checkpoint is damaged.
     """
+    return _read(folder)[0]
+
+
+def _read(folder: Path) -> tuple[Run, Parameters]:
     path = folder / CHECKPOINT
     if not path.is_file():
         raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: omit --resume")
@@ -103,7 +112,6 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
         raise WeightsError(
             f"'{path}' does not describe a training run: to start from its parameters, use --weights"
         ) from problem
-    require_fit(parameters, run.architecture, path)
     return run, parameters
 
 

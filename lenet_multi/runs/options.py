@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lenet_multi.architecture import (
@@ -16,8 +17,8 @@ from lenet_multi.architecture import (
     lenet,
 )
 from lenet_multi.backends import ALIASES, BACKENDS, LOOPS
-from lenet_multi.runs.checkpoint import weights_path
-from lenet_multi.system.arguments import (
+from lenet_multi.runs.checkpoint import CHECKPOINT
+from lenet_multi.system.option_parser import (
     Option,
     Parser,
     add_options,
@@ -27,6 +28,13 @@ from lenet_multi.system.arguments import (
     positive_int,
     seed_number,
 )
+
+
+def weights_path(text: str) -> Path:
+    """The argument of `--weights`: a file of parameters, or a run folder, which stands for the file in it."""
+    path = path_argument(text)
+    return path / CHECKPOINT if path.is_dir() else path
+
 
 # The chapter's recipe. On the command line these options are None until given: a resumed run has its own values.
 DEFAULTS: dict[str, Any] = {
@@ -41,6 +49,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (default: torch)", metavar="NAME")
+BACKENDS_OPTION = Option(
+    "backends",
+    f"{', '.join(BACKENDS)}, separated by commas, or all (default: all)",
+    metavar="NAMES",
+    other_names=("backend",),
+)
 LOOP = Option(
     "loop",
     "plain: the loop that the documentation shows; fast: a faster one with the same results up to rounding "

@@ -11,18 +11,18 @@ from typing import Any
 
 from lenet_multi.backends import BACKENDS
 from lenet_multi.errors import UserError
-from lenet_multi.runs.checkpoint import CHECKPOINT, Run, load_checkpoint
-from lenet_multi.system.atomic_files import ignore_sigint, temporary_path, write_atomically
+from lenet_multi.runs.checkpoint import CHECKPOINT, Run
+from lenet_multi.system.atomic_files import temporary_path, write_atomically
+from lenet_multi.system.signals import ignore_sigint
 from lenet_multi.training.curves import draw_curves, png
 
 SUMMARY, HISTORY, CURVES = "summary.json", "history.csv", "curves.png"
 OUTPUTS = (SUMMARY, HISTORY, CURVES)
 
 
-def write_outputs(folder: Path) -> None:
+def write_outputs(folder: Path, run: Run) -> None:
     """Write summary, history and curves; a run without a complete epoch has none of them yet."""
-    run, _ = load_checkpoint(folder)
-    if not run.points:
+    if not run.segments:
         return
     with ignore_sigint():
         write_atomically(folder / HISTORY, history(run).encode())

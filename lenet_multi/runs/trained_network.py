@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,45 @@ from lenet_multi.system.stderr import say
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Parameters, the network that they belong to, and the data that it is tested on."""
+    """Parameters, the network that they belong to, and the data that it is tested on.
+
+    Args:
+        architecture: the network.
+        parameters: canonical ones.
+        dataset_name: as for `load_dataset`.
+        data_dir: likewise.
+    """
 
     architecture: Architecture
     parameters: Parameters
-    dataset: Dataset
+    dataset_name: str
+    data_dir: Path | None
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data, loaded on first use.
+
+        Raises:
+            DataError: when the data cannot be loaded, or its images do not fit the network.
+        """
+        dataset = load_dataset(self.dataset_name, self.data_dir)
+        require_images_fit(self.architecture, dataset)
+        return dataset
 
 
 def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
-    """Load the network of `--weights` and the data of `--dataset`, by default the data that it was trained on.
+    """Load the network of `--weights`, with the data of `--dataset`, by default the data that it was trained on.
 
     Args:
         args: `weights`, `dataset`, `data_dir` and the network options.
 
     Raises:
-        UserError: when the file cannot be used, or the network, the parameters and the data do not fit together.
+        UserError: when the file cannot be used, or the parameters do not fit the network.
     """
     parameters, metadata = load_weights(args.weights)
     architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
-    dataset = load_dataset(_trained_on(metadata) if args.dataset is None else args.dataset, args.data_dir)
-    require_images_fit(architecture, dataset)
-    return TrainedNetwork(architecture, parameters, dataset)
+    dataset_name = _trained_on(metadata) if args.dataset is None else args.dataset
+    return TrainedNetwork(architecture, parameters, dataset_name, args.data_dir)
 
 
 def _trained_on(metadata: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from lenet_multi.backends import load_backend, require_installed
 from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
-from lenet_multi.runs.checkpoint import CHECKPOINT, Run, Segment, load_checkpoint, save_checkpoint
+from lenet_multi.runs.checkpoint import CHECKPOINT, Run, Segment, load_checkpoint, load_run, save_checkpoint
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, remove_outputs, write_outputs
 from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
@@ -43,8 +43,10 @@ def start_run(args: argparse.Namespace) -> None:
         KeyboardInterrupt: on Ctrl-C; its text says what was saved.
     """
     backend_name = require_installed(DEFAULTS["backend"] if args.backend is None else args.backend)
-    if args.out and (args.out / CHECKPOINT).is_file():
-        raise UserError(f"--out '{args.out}' already holds a run: choose another folder, or pass --resume")
+    if args.out and (args.out / CHECKPOINT).exists():
+        raise UserError(
+            f"--out '{args.out}' already holds a run ({CHECKPOINT}): choose another folder, or pass --resume"
+        )
     if args.out:
         require_absent(args.out, OUTPUTS)
     architecture, parameters, preset = architecture_from(args), None, args.architecture
@@ -66,7 +68,7 @@ def start_run(args: argparse.Namespace) -> None:
         seed=values["seed"],
     )
     run = Run(architecture or PRESETS["lenet5"], settings, backend_name, values["loop"])
-    _train(args, run, parameters, dataset)
+    train_run(args, run, parameters, dataset)
 
 
 def resume_run(args: argparse.Namespace) -> None:
@@ -114,15 +116,20 @@ def resume_run(args: argparse.Namespace) -> None:
         )
     if run.epochs_done == run.settings.epochs:
         say(f"epochs done: {run.epochs_done} of {run.settings.epochs}; to continue, pass a larger --epochs")
-        write_outputs(args.out)
+        write_outputs(args.out, run)
         last, segment = run.points[-1], run.segments[-1]
         print(closing_lines(last, segment.examples_per_sec, segment.device))
         return
-    _train(args, run, parameters, dataset)
+    train_run(args, run, parameters, dataset)
 
 
-def _train(args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset) -> None:
-    """Train until the run's epochs are done, with a checkpoint after each; then write its outputs."""
+def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset) -> None:
+    """Train until the run's epochs are done, with a checkpoint after each; then write its outputs.
+
+    Raises:
+        UserError: when the data does not fit, the folder cannot be used, or the loss diverges.
+        KeyboardInterrupt: on Ctrl-C; its text says what was saved.
+    """
     settings, out = run.settings, args.out
     require_images_fit(run.architecture, dataset)
     if settings.batch_size > settings.num_train:
@@ -164,7 +171,7 @@ def _train(args: argparse.Namespace, run: Run, parameters: Parameters | None, da
         recorder.hide()
         raise DivergenceError(f"{problem}; {_state_of(out)}" if out else str(problem)) from None
     if out:
-        write_outputs(out)
+        write_outputs(out, load_run(out))
     _print_notes(run, dataset, recorder)
 
 
@@ -194,7 +201,7 @@ def create_run_folder(out: Path, run: Run, parameters: Parameters) -> None:
     if extra:
         say(
             f"note: the network has {extra[0]}, which is not in its description: the run can be trained, but not "
-            "resumed or evaluated"
+            "resumed, and its parameters cannot be loaded"
         )
     try:
         with CreatedFolder(out):
@@ -206,8 +213,8 @@ def create_run_folder(out: Path, run: Run, parameters: Parameters) -> None:
 
 def _state_of(out: Path) -> str:
     """Write the outputs of a stopped run, and say how far it got."""
-    write_outputs(out)
-    run, _ = load_checkpoint(out)
+    run = load_run(out)
+    write_outputs(out, run)
     return f"'{out}' holds the run after epoch {run.epochs_done} of {run.settings.epochs}"
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from lenet_multi.errors import UserError
@@ -80,16 +77,3 @@ def require_absent(folder: Path, names: Iterable[str]) -> None:
     existing = next((name for name in names if (folder / name).exists()), None)
     if existing:
         raise UserError(f"--out '{folder}' already holds {existing}: choose another folder")
-
-
-@contextmanager
-def ignore_sigint() -> Iterator[None]:
-    """Ignore Ctrl-C while files that belong together are written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signal handlers
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -11,13 +11,11 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 from lenet_multi.system.process import child_environment
+from lenet_multi.system.signals import exit_on_termination
 
 SHUTDOWN_SECONDS = 30  # how long an interrupted command may take to save its work
 KEPT_CHARACTERS = 10_000  # of its latest output, to find the error message in
@@ -37,7 +35,7 @@ def run_in_process(command: Sequence[str]) -> str | None:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     printed = ""
     try:
-        with _signals_raise():
+        with exit_on_termination():
             try:
                 # A separate process group: Ctrl-C in the terminal reaches this process only, which passes it on once.
                 child = subprocess.Popen(
@@ -102,25 +100,6 @@ def _stop(child: subprocess.Popen, reading: int) -> None:
         if child.poll() is None:
             child.kill()
             child.wait()
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit, so that cleanup code runs."""
-
-    def end(number: int, _: Any) -> None:
-        sys.exit(128 + number)
-
-    in_main = threading.current_thread() is threading.main_thread()  # only the main thread may set signal handlers
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP) if in_main}
-    try:
-        for number, handler in before.items():
-            if handler == signal.SIG_DFL:  # under nohup it stays ignored
-                signal.signal(number, end)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _failure_reason(status: int, printed: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: a parser with one-line errors, options as data, and types for their values."""
+"""Option parsing: a parser with one-line errors, options as data, and types for their values."""
 
 from __future__ import annotations
 
