@@ -11,13 +11,13 @@ from lenet_multi.errors import UserError
 from lenet_multi.system.command import run_command
 
 COMMANDS = {
-    "compare": "train in several frameworks, or with several settings, and compare",
-    "activations": "draw the feature maps of a trained network, or their difference between two frameworks",
-    "diagram": "draw a network from its description",
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
     "evaluate": "evaluate trained parameters on the test set",
+    "compare": "train in several frameworks, or with several settings, and compare",
     "parity": "compare every backend with a float64 reference, from shapes to training runs",
     "shapes": "compare every layer's output shape across the frameworks",
+    "activations": "draw the feature maps of a trained network, or their difference between two frameworks",
+    "diagram": "draw a network from its description",
 }
 
 

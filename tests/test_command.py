@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -158,6 +159,24 @@ def test_a_run_whose_file_does_not_name_its_loop_is_read_as_fast(quick, tmp_path
     assert (run.loop, [segment.loop for segment in run.segments]) == ("fast", ["fast"])
 
 
+def test_a_run_resumes_on_the_same_data_in_another_folder(quick, small_folder, tmp_path):
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    assert train.main([*quick, "--epochs", "1", "--out", str(out)]) == 0
+    shutil.copytree(small_folder, moved)
+    assert train.main(["--resume", "--epochs", "2", "--dataset", str(moved), "--out", str(out)]) == 0
+    assert load_checkpoint(out)[0].settings.dataset == str(moved.resolve())
+
+
+def test_the_folder_of_several_runs_is_refused_as_weights(quick, tmp_path, capsys):
+    assert train.main([*quick, "--epochs", "1", "--out", str(tmp_path / "several" / "torch")]) == 0
+    capsys.readouterr()
+    line = refused(evaluate.main, ["--weights", str(tmp_path / "several")], capsys)
+    assert f"is a folder of runs: pass one of them, as in {tmp_path / 'several' / 'torch'}" in line
+    assert "use python -m lenet_multi.compare --resume" in refused(
+        train.main, ["--resume", "--out", str(tmp_path / "several")], capsys
+    )
+
+
 def test_a_network_with_parameters_that_its_description_lacks_trains_and_says_so(quick, tmp_path, monkeypatch, capsys):
     """As when a reader adds a batch normalization to a backend's `LeNet`."""
     torch, out = load_backend("torch"), tmp_path / "run"
@@ -265,7 +284,7 @@ def test_the_shape_table_shows_where_a_backend_differs(capsys, monkeypatch):
 
 
 def test_the_shape_table_says_which_framework_is_not_installed(capsys, monkeypatch):
-    monkeypatch.setattr(shapes, "installed_backends", lambda: ("torch",))
+    monkeypatch.setattr(layer_shapes, "installed_backends", lambda: ("torch",))
     assert shapes.main([]) == 0
     assert "not installed" in capsys.readouterr().out
 
@@ -473,7 +492,7 @@ def test_weights_that_are_no_run_cannot_be_resumed(tmp_path, capsys):
             ["--pooling", "max"],
             "than the options describe (conv1 has activation tanh, not sigmoid): omit",
         ),
-        (["--dense-units", "20"], "dense1.weight has shape (120, 400), expected (20, 400)"),
+        (["--dense-units", "20"], "is for a different network than the options describe"),
         (["--weights", "other.safetensors"], "--resume and --weights cannot be combined"),
     ],
 )

@@ -1117,7 +1117,7 @@ def test_ctrl_c_leaves_no_process_behind_and_keeps_what_is_done(started):
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert ended(run)
-    assert errors.splitlines()[-1].startswith(f"interrupted: '{out}' holds the finished runs; continue with: ")
+    assert errors.splitlines()[-1].startswith(f"interrupted: '{out}' keeps what was trained; continue with: ")
     assert "Traceback" not in errors
     epochs = load_checkpoint(out / "torch")[0].epochs_done
     assert epochs > 0

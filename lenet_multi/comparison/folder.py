@@ -180,7 +180,7 @@ def existing_run(
             f"the run in '{folder}' was trained in {trained_in}, not in {spec.backend}: choose another --out"
         )
     given_and_actual: dict[str, tuple[Any, Any]] = {
-        "dataset": ((dataset.name, digest), (run.settings.dataset, run.settings.data_sha256)),
+        "dataset": ({"sha256": digest}, {"sha256": run.settings.data_sha256}),
         "network": (architecture_from(args) or run.architecture, run.architecture),
     }
     for setting in fields(Settings):

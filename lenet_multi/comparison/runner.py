@@ -175,7 +175,7 @@ def run_comparison(
             return _write_results(out, plan, results, dataset)
         except KeyboardInterrupt:
             command = shlex.join([sys.executable, "-m", "lenet_multi.compare", "--resume", "--out", str(out)])
-            raise KeyboardInterrupt(f"'{out}' holds the finished runs; continue with: {command}") from None
+            raise KeyboardInterrupt(f"'{out}' keeps what was trained; continue with: {command}") from None
 
 
 def _note_dropped_runs(before: Plan, plan: Plan) -> None:

@@ -95,7 +95,10 @@ def load_run(folder: Path) -> Run:
 def _read(folder: Path) -> tuple[Run, Parameters]:
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: omit --resume")
+        advice = "omit --resume"
+        if next(folder.glob(f"*/{CHECKPOINT}"), None):
+            advice = "for a comparison, use python -m lenet_multi.compare --resume"
+        raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: {advice}")
     parameters, metadata = load_weights(path)
     try:
         described = _renamed(metadata["run"])

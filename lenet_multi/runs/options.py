@@ -33,7 +33,12 @@ from lenet_multi.system.option_parser import (
 def weights_path(text: str) -> Path:
     """The argument of `--weights`: a file of parameters, or a run folder, which stands for the file in it."""
     path = path_argument(text)
-    return path / CHECKPOINT if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    runs = sorted(file.parent for file in path.glob(f"*/{CHECKPOINT}"))
+    if runs and not (path / CHECKPOINT).exists():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder of runs: pass one of them, as in {runs[0]}")
+    return path / CHECKPOINT
 
 
 # The chapter's recipe. On the command line these options are None until given: a resumed run has its own values.

@@ -106,20 +106,21 @@ def resume_run(args: argparse.Namespace) -> None:
         run = replace(run, settings=replace(settings, epochs=args.epochs))
     backend_name = require_installed(run.backend if args.backend is None else args.backend)
     run = replace(run, backend=backend_name, loop=args.loop or run.loop)
-    if run.loop == "fast" and args.loop is None:
-        say("note: the run continues with the fast loop; for the plain one, pass --loop plain")
     dataset = load_dataset(settings.dataset if args.dataset is None else args.dataset, args.data_dir)
-    if (dataset.name, data_digest(dataset)) != (settings.dataset, settings.data_sha256):
+    if data_digest(dataset) != settings.data_sha256:
         raise UserError(
             f"--dataset '{dataset.name}' is not the data that the run in '{args.out}' was trained on "
             f"({settings.dataset}): omit --dataset, or restore the files"
         )
+    run = replace(run, settings=replace(run.settings, dataset=dataset.name))  # the folder may have moved
     if run.epochs_done == run.settings.epochs:
         say(f"epochs done: {run.epochs_done} of {run.settings.epochs}; to continue, pass a larger --epochs")
         write_outputs(args.out, run)
         last, segment = run.points[-1], run.segments[-1]
         print(closing_lines(last, segment.examples_per_sec, segment.device))
         return
+    if run.loop == "fast" and args.loop is None:
+        say("note: the run continues with the fast loop; for the plain one, pass --loop plain")
     train_run(args, run, parameters, dataset)
 
 

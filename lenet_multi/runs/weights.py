@@ -21,6 +21,10 @@ from lenet_multi.system.atomic_files import write_atomically
 
 Parameters = dict[str, np.ndarray]
 
+# What to do about parameters that do not fit, in a file with a description of its network, and in one without.
+DESCRIBED = "the backend's LeNet has changed since, or the file is damaged"
+UNDESCRIBED = "pass the network options that it was trained with"
+
 
 class WeightsError(UserError):
     """A weights file that cannot be used."""
@@ -73,7 +77,6 @@ def architecture_of(
         WeightsError: when the parameters do not fit it, or `given` differs from the file's description.
     """
     own = Architecture.from_dict(metadata["architecture"]) if "architecture" in metadata else None
-    require_fit(parameters, given or own or PRESETS["lenet5"], path)
     if given and own and given != own:
         pairs = zip(own.named_layers.items(), given.layers, strict=False)
         differences = (_difference(name, expected, layer) for (name, expected), layer in pairs if expected != layer)
@@ -85,7 +88,9 @@ def architecture_of(
             f"weights file '{path}' is for a different network than the options describe ({difference}): omit the "
             "network options"
         )
-    return own or given or PRESETS["lenet5"]
+    architecture = own or given or PRESETS["lenet5"]
+    require_fit(parameters, architecture, path, DESCRIBED if own else UNDESCRIBED)
+    return architecture
 
 
 def _difference(name: str, expected: Layer, layer: Layer) -> str:
@@ -96,13 +101,20 @@ def _difference(name: str, expected: Layer, layer: Layer) -> str:
     return f"{name} has " + ", ".join(f"{what} {old}, not {new}" for what, old, new in pairs if old != new)
 
 
-def require_fit(parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path) -> None:
+def require_fit(
+    parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path, advice: str = DESCRIBED
+) -> None:
     """Check names, shapes, dtypes and values; the error names the first parameter that does not fit.
+
+    Args:
+        parameters: name to array.
+        architecture: the network.
+        source: the file, for the error.
+        advice: the end of the error: what may be wrong, or what to do.
 
     Raises:
         WeightsError: when the parameters do not fit the architecture.
     """
-    advice = "pass the network options that it was trained with"
     for name, shape in architecture.parameter_shapes.items():
         if name not in parameters:
             raise WeightsError(f"weights file '{source}' has no {name} of shape {shape}: {advice}")
