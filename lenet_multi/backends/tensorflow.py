@@ -195,8 +195,7 @@ def train(
     with net.distribute_strategy.scope():
         optimizer = keras.optimizers.SGD(learning_rate=float(lr))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        # Disable XLA, Keras's default: it is slower for this network on a CPU.
-        net.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+        net.compile(optimizer, loss, metrics=["accuracy"])
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
     # One iterator over the batches of all epochs; `steps_per_epoch` separates them.
