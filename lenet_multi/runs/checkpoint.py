@@ -16,7 +16,7 @@ from typing import Any
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS, LOOPS
 from lenet_multi.errors import UserError
-from lenet_multi.runs.weights import Parameters, WeightsError, load_weights, require_fit, save_weights
+from lenet_multi.runs.weights import DESCRIBED, Parameters, WeightsError, load_weights, require_fit, save_weights
 from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
 
@@ -79,7 +79,7 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
             network that it describes.
     """
     run, parameters = _read(folder)
-    require_fit(parameters, run.architecture, folder / CHECKPOINT)
+    require_fit(parameters, run.architecture, folder / CHECKPOINT, DESCRIBED)
     return run, parameters
 
 

@@ -102,7 +102,7 @@ def _difference(name: str, expected: Layer, layer: Layer) -> str:
 
 
 def require_fit(
-    parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path, advice: str = DESCRIBED
+    parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path, advice: str = UNDESCRIBED
 ) -> None:
     """Check names, shapes, dtypes and values; the error names the first parameter that does not fit.
 
