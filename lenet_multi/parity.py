@@ -15,6 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from lenet_multi.backends import note_left_out
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.checks.parity_run import prepare_parity_run
 from lenet_multi.errors import UserError
@@ -68,6 +69,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         args.seed,
         args.lr,
     )
+    note_left_out(run.left_out)
     for line in run.lines():
         print(line, flush=True)
     if args.json:

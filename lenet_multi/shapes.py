@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from lenet_multi.backends import note_left_out
 from lenet_multi.checks.layer_shapes import layer_shapes_of
 from lenet_multi.runs.options import BACKENDS_OPTION, add_network_options, network_of
 from lenet_multi.system.command import run_command
@@ -33,6 +34,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     architecture = network_of(args)
     shapes = layer_shapes_of(architecture, "all" if args.backends is None else args.backends)
+    note_left_out(shapes.left_out)
     print(shapes.table())
     print(f"differs: {', '.join(shapes.differences)}" if shapes.differences else "all agree")
     return DIFFER_STATUS if shapes.differences else 0

@@ -1,22 +1,86 @@
-"""Shared fixtures and helpers: every backend, small data sets, and the real data if it is available."""
+"""Shared fixtures and helpers: every installed backend, small data sets, and the real data if it is available.
+
+Most tests use PyTorch, the default backend. A test that is about a backend that is not installed is skipped, and the
+head of the report names that backend. Set LENET_MULTI_REQUIRE_BACKENDS=torch,mxnet to refuse to run without these.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lenet_multi.backends import BACKENDS, LOOPS, load_backend
+from lenet_multi.backends import BACKENDS, LOOPS, installed_backends, load_backend, require_installed, why_missing
 from lenet_multi.data import Dataset, Split, load_dataset
 from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.errors import UserError
 from lenet_multi.system.machine import available_cores
 
 # Some tests compare this process with child processes bit for bit, so all of them need the same number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 
-EVERY_LOOP = [pytest.param((name, loop), id=f"{name}-{loop}") for name in BACKENDS for loop in LOOPS]
+INSTALLED = installed_backends()
+LEFT_OUT = ", ".join(f"{name} ({why_missing(name)})" for name in BACKENDS if name not in INSTALLED)
+SECOND = ("torch", *INSTALLED)[-1]  # a backend besides PyTorch, if there is one
+EVERY_LOOP = [pytest.param((name, loop), id=f"{name}-{loop}") for name in INSTALLED for loop in LOOPS]
+
+
+def pytest_configure():
+    """Refuse to run without the backends that `LENET_MULTI_REQUIRE_BACKENDS` names."""
+    for name in filter(None, os.environ.get("LENET_MULTI_REQUIRE_BACKENDS", "").split(",")):
+        try:
+            require_installed(name)
+        except UserError as problem:
+            raise pytest.UsageError(f"LENET_MULTI_REQUIRE_BACKENDS: {problem}") from None
+
+
+def pytest_report_header() -> str:
+    return f"backends: {', '.join(INSTALLED)}" + (f"; left out: {LEFT_OUT}" if LEFT_OUT else "")
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Marks a test or a parameter that is about a backend: it is skipped where this backend is not installed."""
+    return pytest.mark.skipif(name not in INSTALLED, reason=f"needs the {name} backend ({why_missing(name)})")
+
+
+def about(*rows: tuple[Any, ...]) -> list[Any]:
+    """Parameters of a test, each about the backend that it names first."""
+    return [pytest.param(*row, marks=needs(row[0])) for row in rows]
+
+
+def with_installed(text: str) -> str:
+    """A command or program of the documentation, with an installed backend in place of each one that is not."""
+    absent = "|".join(name for name in BACKENDS if name not in INSTALLED)
+    return re.sub(rf"\b({absent})\b", SECOND, text) if absent else text
+
+
+class Absent:
+    """Stands for the module of a framework that is not installed: a test that uses it is skipped."""
+
+    def __init__(self, name: str) -> None:
+        self._reason = needs(name).kwargs["reason"]
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # asked for by pytest when it collects the tests
+            raise AttributeError(attribute)
+        pytest.skip(self._reason)
+
+
+def framework(name: str, module: str) -> Any:
+    """A framework's module, after its backend has prepared it, or an `Absent`."""
+    if name not in INSTALLED:
+        return Absent(name)
+    load_backend(name)
+    return import_module(module)
+
+
+# Marks a test that compares frameworks.
+needs_two = pytest.mark.skipif(len(INSTALLED) < 2, reason=f"needs two backends; left out: {LEFT_OUT}")
 
 
 def load(backend_and_loop: tuple[str, str]):

@@ -1,16 +1,29 @@
 """Every backend follows the definitions of the interface."""
 
+import re
+import subprocess
+import sys
+import tomllib
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import random_split
+from conftest import INSTALLED, needs, random_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenet_multi import backends
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
-from lenet_multi.backends import ALIASES, BACKENDS, canonical_name, load_backend
+from lenet_multi.backends import (
+    ALIASES,
+    BACKENDS,
+    NEWEST_PYTHON,
+    canonical_name,
+    choose_backends,
+    load_backend,
+    note_left_out,
+)
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.backends.layouts import channels_first_shape
 from lenet_multi.checks.layer_shapes import measured_shapes
@@ -18,6 +31,7 @@ from lenet_multi.data import BatchSampler
 from lenet_multi.errors import UserError
 from lenet_multi.training.recorder import Recorder
 
+ROOT = Path(__file__).parent.parent
 LENET5 = PRESETS["lenet5"]
 UNUSUAL = Architecture(
     (3, 13, 11),
@@ -58,7 +72,7 @@ def architectures(draw) -> Architecture:
     return Architecture(shape, (*layers, Flatten(), *hidden, Dense(10)))
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 @pytest.mark.parametrize("architecture", [LENET5, PRESETS["lenet5-max"], UNUSUAL], ids=["lenet5", "max", "unusual"])
 def test_every_layers_output_shape_matches_the_description(name, architecture):
     layout, shapes = measured_shapes(name, architecture)
@@ -72,7 +86,7 @@ def test_any_valid_description_gives_the_same_shapes_and_logits_in_every_backend
     parameters = random_parameters(architecture)
     X = np.random.default_rng(0).random((2, *architecture.input_shape), np.float32)
     logits = []
-    for name in BACKENDS:
+    for name in INSTALLED:
         backend = load_backend(name)
         net = backend.LeNet(architecture, device="cpu")
         assert {n: p.shape for n, p in backend.get_parameters(net).items()} == architecture.parameter_shapes
@@ -81,8 +95,8 @@ def test_any_valid_description_gives_the_same_shapes_and_logits_in_every_backend
         shapes = {layer: channels_first_shape(output.shape, backend.LAYOUT)[1:] for layer, output in outputs.items()}
         assert shapes == architecture.output_shapes
         logits.append(outputs[list(outputs)[-1]])
-    np.testing.assert_allclose(logits[1], logits[0], atol=1e-4, rtol=1e-4)
-    np.testing.assert_allclose(logits[2], logits[0], atol=1e-4, rtol=1e-4)
+    for other in logits[1:]:
+        np.testing.assert_allclose(other, logits[0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", [LENET5, UNUSUAL], ids=["lenet5", "unusual"])
@@ -143,7 +157,7 @@ def numpy_batches(name, data, sampler):
 def test_all_backends_give_the_same_batches_of_scaled_pixels():
     data = random_split(70, (3, 5, 4))
     sampler = BatchSampler(70, 32, seed=5, epochs=(0, 1))
-    runs = [list(numpy_batches(name, data, sampler)) for name in BACKENDS]
+    runs = [list(numpy_batches(name, data, sampler)) for name in INSTALLED]
     expected = [(data.images[i] / np.float32(255), data.labels[i]) for i in sampler]
     assert [len(y) for _, y in expected] == [32, 32, 6] * 2
     for run in runs:
@@ -228,7 +242,7 @@ def test_equal_initial_weights_give_equal_curves_in_every_backend(small_data):
     architecture = lenet(activation="tanh")
     parameters = random_parameters(architecture, seed=1)
     curves = []
-    for name, fast in product(BACKENDS, (False, True)):
+    for name, fast in product(INSTALLED, (False, True)):
         backend = load_backend(name, fast)
         net = backend.LeNet(architecture, device="cpu")
         backend.set_parameters(net, {name: value / 3 for name, value in parameters.items()})
@@ -280,10 +294,12 @@ def fit_once(compile_net):
     return net.fit(data.images.transpose(0, 2, 3, 1) / np.float32(255), data.labels, verbose=0).history["loss"]
 
 
+@needs("tensorflow")
 def test_a_keras_network_trains_with_another_optimizer_compiled_in_its_strategys_scope():
     assert np.isfinite(fit_once(compile_in_scope)).all()
 
 
+@needs("tensorflow")
 def test_another_optimizer_compiled_outside_the_strategys_scope_fails():
     with pytest.raises(RuntimeError, match=r"Mixing different tf.distribute.Strategy objects"):
         fit_once(compile_outside_scope)
@@ -309,11 +325,137 @@ def test_the_error_for_an_unknown_backend_lists_the_known_ones():
         load_backend("jax")
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_the_error_for_a_missing_framework_names_its_extra(name, monkeypatch):
+@pytest.fixture
+def nothing_installed(monkeypatch):
+    """No framework is installed, and every framework supports this Python."""
     monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    monkeypatch.setattr(backends, "NEWEST_PYTHON", {})
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_error_for_a_missing_framework_names_its_extra(name, nothing_installed):
     with pytest.raises(UserError, match=rf'needs {BACKENDS[name]}: pip install "lenet-multi\[{name}\]"'):
         load_backend(name)
+
+
+@needs("tensorflow")
+@pytest.mark.parametrize("names", [("torch", "tensorflow"), ("tensorflow", "torch")], ids=" then ".join)
+def test_pytorchs_compiler_can_be_imported_after_tensorflow(names):
+    """PyTorch's GPU version loads Triton with it, whose LLVM is not TensorFlow's."""
+    code = f"""
+from lenet_multi import load_backend
+for name in {names}:
+    load_backend(name)
+import torch._dynamo
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+THIS_PYTHON = "{}.{}".format(*sys.version_info)
+
+
+def test_the_error_for_a_framework_that_does_not_support_this_python_names_an_older_one(nothing_installed, monkeypatch):
+    monkeypatch.setitem(backends.NEWEST_PYTHON, "mxnet", (3, 10))
+    with pytest.raises(UserError) as caught:
+        load_backend("gluon")
+    assert str(caught.value) == (
+        f"the mxnet backend needs MXNet, which supports Python up to 3.10, not {THIS_PYTHON}: "
+        "create an environment with Python 3.10, or choose another backend"
+    )
+
+
+REINSTALL = 'reinstall it with pip install "lenet-multi[mxnet]"'
+REMOVED = "`np.PZERO` was removed in the NumPy 2.0 release."
+
+
+@pytest.mark.parametrize(
+    ("problem", "newest", "told"),
+    [
+        (ImportError("no\nlibrary"), {}, f"(no library): {REINSTALL}"),
+        (OSError("libgomp.so.1"), {}, f"(libgomp.so.1): {REINSTALL}"),
+        (AttributeError(REMOVED), {}, f'({REMOVED}): pip install "numpy<2"'),
+        (ImportError("no module", name="distutils"), {}, '(no module): pip install "setuptools<81"'),
+        (
+            ImportError("no module", name="distutils"),
+            {"mxnet": (3, 10)},
+            f"(no module; it supports Python up to 3.10, not {THIS_PYTHON}): "
+            "create an environment with Python 3.10, or choose another backend",
+        ),
+    ],
+)
+def test_the_error_for_a_framework_that_cannot_be_imported_says_what_to_do(problem, newest, told, monkeypatch):
+    def fail(module):
+        raise problem
+
+    monkeypatch.setattr(backends, "require_installed", canonical_name)
+    monkeypatch.setattr(backends, "import_module", fail)
+    monkeypatch.setattr(backends, "NEWEST_PYTHON", newest)
+    with pytest.raises(UserError) as caught:
+        load_backend("mxnet")
+    assert str(caught.value) == f"MXNet is installed but cannot be imported {told}"
+
+
+def test_an_error_in_the_code_of_a_backend_is_raised_as_it_is(monkeypatch):
+    def fail(module):
+        raise AttributeError("module 'torch' has no attribute 'nm'")
+
+    monkeypatch.setattr(backends, "import_module", fail)
+    with pytest.raises(AttributeError, match="has no attribute 'nm'"):
+        load_backend("torch")
+
+
+def test_all_chooses_the_installed_backends_and_says_which_are_left_out(nothing_installed, monkeypatch, capsys):
+    monkeypatch.setattr(backends, "installed_backends", lambda: ("torch",))
+    monkeypatch.setitem(backends.NEWEST_PYTHON, "mxnet", (3, 10))
+    chosen, left_out = choose_backends("all")
+    assert (chosen, left_out) == (("torch",), ("tensorflow", "mxnet"))
+    note_left_out(left_out)
+    assert capsys.readouterr().err == (
+        'note: left out: tensorflow (not installed: pip install "lenet-multi[tensorflow]"), '
+        f"mxnet (MXNet supports Python up to 3.10, not {THIS_PYTHON})\n"
+    )
+    note_left_out(())
+    assert capsys.readouterr().err == ""
+
+
+def test_named_backends_are_chosen_once_each_or_refused(monkeypatch):
+    monkeypatch.setattr(backends, "installed_backends", lambda: ("torch", "mxnet"))
+    assert choose_backends("gluon,torch,mxnet") == (("mxnet", "torch"), ())
+    with pytest.raises(UserError, match="the tensorflow backend needs TensorFlow"):
+        choose_backends("torch,keras")
+    with pytest.raises(UserError, match="unknown backend 'jax'"):
+        choose_backends("torch,jax")
+
+
+def test_all_backends_where_none_is_installed_is_refused(nothing_installed):
+    with pytest.raises(UserError, match=r'no framework is installed: pip install "lenet-multi\[all\]"'):
+        choose_backends("all")
+
+
+def framework_requirement(name: str) -> str:
+    """The requirement in pyproject.toml that installs a backend's framework."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (requirement,) = (text for text in extras[name] if re.match(rf"{name}\b", text))
+    return requirement
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_newest_python_of_a_framework_is_where_its_marker_ends(name):
+    ends = re.findall(r"python_version < '3\.(\d+)'", framework_requirement(name))
+    assert [(3, int(minor) - 1) for minor in ends] == [NEWEST_PYTHON[name]] if name in NEWEST_PYTHON else not ends
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "constraints").glob("*.txt")), ids=lambda path: path.stem)
+def test_the_versions_for_a_python_are_those_of_the_frameworks_that_support_it(path):
+    python = tuple(map(int, path.stem.split(".")))
+    pinned = {line.partition("==")[0] for line in path.read_text().splitlines()}
+    assert pinned & BACKENDS.keys() == {name for name in BACKENDS if python <= NEWEST_PYTHON.get(name, python)}
+
+
+def test_there_are_versions_for_the_newest_python_of_every_framework():
+    pythons = {tuple(map(int, path.stem.split("."))) for path in (ROOT / "constraints").glob("*.txt")}
+    assert set(NEWEST_PYTHON.values()) < pythons
 
 
 def test_a_folder_with_a_frameworks_name_is_not_an_installed_framework(tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 import safetensors
-from conftest import EVERY_LOOP, blobs, write_folder
+from conftest import EVERY_LOOP, INSTALLED, SECOND, blobs, needs_two, write_folder
 
-from lenet_multi import __main__, evaluate, shapes, train
+from lenet_multi import __main__, backends, evaluate, parity, shapes, train
 from lenet_multi.architecture import PRESETS, lenet
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.checks import layer_shapes
@@ -102,27 +102,25 @@ def test_a_run_that_went_on_equals_one_that_never_stopped(backend_and_loop, quic
         np.testing.assert_array_equal(resumed_parameters[parameter], value)
 
 
-def test_a_run_begun_in_one_framework_goes_on_in_another(quick, tmp_path, capsys):
+@needs_two
+def test_a_run_begun_in_one_framework_goes_on_in_the_others(quick, tmp_path, capsys):
     alone, resumed = tmp_path / "alone", tmp_path / "resumed"
-    assert train.main(["--backend", "torch", *quick, "--epochs", "3", "--out", str(alone)]) == 0
-    assert train.main(["--backend", "torch", *quick, "--epochs", "1", "--out", str(resumed)]) == 0
-    for epochs, backend in (("2", "tensorflow"), ("3", "mxnet")):
-        assert train.main(["--resume", "--out", str(resumed), "--epochs", epochs, "--backend", backend]) == 0
+    assert train.main(["--backend", "torch", *quick, "--epochs", str(len(INSTALLED)), "--out", str(alone)]) == 0
+    for done, backend in enumerate(INSTALLED):
+        begin = ["--resume"] if done else quick
+        arguments = [*begin, "--backend", backend, "--epochs", str(done + 1), "--out", str(resumed)]
+        assert train.main(arguments) == 0
     summary = json.loads((resumed / "summary.json").read_text())
-    assert summary["backend"] == "mxnet"
+    assert summary["backend"] == SECOND
     found = [(part["backend"], part["first_epoch"], part["epochs_done"]) for part in summary["segments"]]
-    assert found == [
-        ("torch", 0, 1),
-        ("tensorflow", 1, 2),
-        ("mxnet", 2, 3),
-    ]
+    assert found == [(name, done, done + 1) for done, name in enumerate(INSTALLED)]
     _, expected = load_checkpoint(alone)
     _, parameters = load_checkpoint(resumed)
     for name, value in expected.items():
         np.testing.assert_allclose(parameters[name], value, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_run_changes_its_loop_and_back_and_ends_where_it_would_have(name, quick, tmp_path):
     alone, resumed = tmp_path / "alone", tmp_path / "resumed"
     assert train.main(["--backend", name, *quick, "--epochs", "3", "--out", str(alone)]) == 0
@@ -223,7 +221,7 @@ def test_weights_given_are_where_training_starts(quick, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert train.main([*quick, "--epochs", "1", "--out", str(first)]) == 0
     start = ["--weights", str(first / "model.safetensors"), "--lr", "1e-30"]
-    assert train.main(["--backend", "mxnet", *quick, *start, "--out", str(second)]) == 0
+    assert train.main(["--backend", SECOND, *quick, *start, "--out", str(second)]) == 0
     for name, value in load_checkpoint(first)[1].items():
         np.testing.assert_array_equal(load_checkpoint(second)[1][name], value)
 
@@ -266,8 +264,10 @@ def test_the_shape_table_agrees_for_all_backends(capsys):
     assert shapes.main(["--backend", "all", "--conv-channels", "4,8,12", "--paddings", "2", "--pooling", "max"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].split("  ")[0] == "layer"
-    assert all(column in rows[0] for column in ("torch (NCHW)", "tensorflow (NHWC)", "mxnet (NCHW)"))
-    assert "(1, 28, 28, 4)" in rows[1]
+    columns = {"torch": "torch (NCHW)", "tensorflow": "tensorflow (NHWC)", "mxnet": "mxnet (NCHW)"}
+    assert all(columns[name] in rows[0] for name in INSTALLED)
+    assert rows[1].startswith("conv1    (1, 4, 28, 28) ")
+    assert ("(1, 28, 28, 4)" in rows[1]) == ("tensorflow" in INSTALLED)
     assert rows[-1] == "all agree"
 
 
@@ -276,17 +276,20 @@ def test_the_shape_table_shows_where_a_backend_differs(capsys, monkeypatch):
 
     def wrong(name, architecture):
         layout, found = measured(name, architecture)
-        return layout, found | ({"pool2": (1, 16, 6, 6)} if name == "mxnet" else {})
+        return layout, found | ({"pool2": (1, 16, 6, 6)} if name == SECOND else {})
 
     monkeypatch.setattr(layer_shapes, "measured_shapes", wrong)
     assert shapes.main([]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "differs: pool2 in mxnet"
+    assert capsys.readouterr().out.splitlines()[-1] == f"differs: pool2 in {SECOND}"
 
 
 def test_the_shape_table_says_which_framework_is_not_installed(capsys, monkeypatch):
-    monkeypatch.setattr(layer_shapes, "installed_backends", lambda: ("torch",))
+    monkeypatch.setattr(backends, "installed_backends", lambda: ("torch",))
     assert shapes.main([]) == 0
-    assert "not installed" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].count("not installed") == 2
+    assert printed.err.startswith("note: left out: tensorflow (")
+    assert len(printed.err.splitlines()) == 1
 
 
 def test_a_data_set_that_was_drawn_is_said_to_be_in_the_summary(tmp_path, monkeypatch, empty_cache, capsys):
@@ -369,10 +372,17 @@ def test_bad_arguments_are_refused_in_one_line(arguments, told, small_folder, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "mxnet"])
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_device_that_is_not_there_is_refused_in_every_framework(name, small_folder, capsys):
     arguments = ["--backend", name, "--device", "gpu:99", "--dataset", str(small_folder), "--batch-size", "32"]
     assert "is not available in " in refused(train.main, arguments, capsys)
+
+
+@pytest.mark.parametrize("main", [shapes.main, parity.main])
+def test_a_named_backend_that_is_not_installed_is_refused(main, monkeypatch, capsys):
+    monkeypatch.setattr(backends, "installed_backends", lambda: ("torch",))
+    line = refused(main, ["--backends", "torch,mxnet"], capsys)
+    assert line.startswith("error: the mxnet backend needs MXNet")
 
 
 def test_images_of_another_size_than_the_networks_are_refused(tmp_path, capsys):
@@ -514,13 +524,13 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, capsys):
     assert "is not the data that the run" in refused(train.main, ["--resume", "--epochs", "3", *out], capsys)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_loss_that_is_not_finite_stops_a_run_that_keeps_nothing_too(name, small_folder, capsys):
     data = ["--backend", name, "--dataset", str(small_folder), "--batch-size", "32"]
     assert "try a smaller --lr" in refused(train.main, [*data, "--activation", "relu", "--lr", "1e20"], capsys)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     name, small_folder, tmp_path, capsys
 ):

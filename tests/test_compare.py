@@ -13,15 +13,16 @@ import termios
 import time
 from contextlib import suppress
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import subset
+from conftest import INSTALLED, SECOND, needs_two, subset
 
-from lenet_multi import compare, train
+from lenet_multi import backends, compare, train
 from lenet_multi.architecture import lenet
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import ALIASES, BACKENDS, load_backend
 from lenet_multi.checks.fixture import Fixture
 from lenet_multi.comparison import findings as findings_module
 from lenet_multi.comparison import runner
@@ -50,6 +51,7 @@ from lenet_multi.training.points import Point
 SMALL_NETWORK = ("--conv-channels", "2", "--dense-units", "12")
 QUICK = ("--epochs", "1", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
 FILES = ["compare.json", "curves.png", "curves.svg", "report.html"]
+BOTH = f"torch,{SECOND}"
 PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
 
 
@@ -60,16 +62,18 @@ def quick(small_folder):
 
 
 @pytest.fixture(scope="module")
-def three(quick, tmp_path_factory):
-    """A comparison of all backends, made once; nobody writes into it."""
-    out = tmp_path_factory.mktemp("three") / "new" / "out"
+def compared(quick, tmp_path_factory):
+    """A comparison of all installed backends, made once; nobody writes into it."""
+    out = tmp_path_factory.mktemp("compared") / "new" / "out"
     status = compare.main([*quick, "--out", str(out)])
     return out, status
 
 
 @pytest.fixture(scope="module")
 def same_start(quick, tmp_path_factory):
-    """A comparison of all backends from the same weights, made once; nobody writes into it."""
+    """A comparison of all installed backends from the same weights, made once; nobody writes into it."""
+    if len(INSTALLED) < 2:
+        pytest.skip(needs_two.kwargs["reason"])
     out = tmp_path_factory.mktemp("same-start") / "out"
     assert compare.main([*quick, "--same-start", "--out", str(out)]) == 0
     return out
@@ -184,12 +188,12 @@ def test_a_page_that_asks_for_something_is_seen():
 # All backends
 
 
-def test_all_backends_are_trained_side_by_side(three):
-    out, status = three
+def test_all_backends_are_trained_side_by_side(compared):
+    out, status = compared
     assert status == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted([*BACKENDS, *FILES])
+    assert sorted(path.name for path in out.iterdir()) == sorted([*INSTALLED, *FILES])
     found = stored(out)
-    assert [(run["name"], run["state"]) for run in found["runs"]] == [(name, "done") for name in BACKENDS]
+    assert [(run["name"], run["state"]) for run in found["runs"]] == [(name, "done") for name in INSTALLED]
     for run in found["runs"]:
         assert run["summary"] == json.loads((out / run["folder"] / "summary.json").read_text())
         assert run["summary"]["backend"] == run["backend"]
@@ -198,9 +202,9 @@ def test_all_backends_are_trained_side_by_side(three):
     assert b"<svg" in (out / "curves.svg").read_bytes()
 
 
-def test_the_predictions_are_those_of_the_trained_networks(three, small_data):
+def test_the_predictions_are_those_of_the_trained_networks(compared, small_data):
     """As accurate as each run's own evaluation said."""
-    found = stored(three[0])
+    found = stored(compared[0])
     labels = small_data.test.labels
     assert found["labels"] == labels.tolist()
     for run in found["runs"]:
@@ -210,79 +214,82 @@ def test_the_predictions_are_those_of_the_trained_networks(three, small_data):
         assert counts.sum() == len(labels)
         assert np.trace(counts) == (predicted == labels).sum()
         assert sorted(found["misclassified"][run["name"]]) == np.flatnonzero(predicted != labels).tolist()
-    assert [(pair["first"], pair["second"]) for pair in found["disagreements"]] == [
-        ("torch", "tensorflow"),
-        ("torch", "mxnet"),
-        ("tensorflow", "mxnet"),
-    ]
+    assert [(pair["first"], pair["second"]) for pair in found["disagreements"]] == list(combinations(INSTALLED, 2))
     for pair in found["disagreements"]:
         first, second = (np.array(found["predicted"][pair[which]]) for which in ("first", "second"))
         assert sorted(pair["examples"]) == np.flatnonzero(first != second).tolist()
         assert pair["count"] == len(pair["examples"]) == pair["first_right"] + pair["second_right"] + pair["both_wrong"]
 
 
-def test_each_runs_weights_pass_the_parity_checks_in_all_backends(three):
-    found = stored(three[0])
-    assert list(found["parity_checks"]) == list(BACKENDS)
+def test_each_runs_weights_pass_the_parity_checks_in_all_backends(compared):
+    found = stored(compared[0])
+    assert list(found["parity_checks"]) == list(INSTALLED)
     for checks in found["parity_checks"].values():
         assert [check["check"] for check in checks] == [4, 5, 9, 10]
-        assert all(list(check["backends"]) == list(BACKENDS) for check in checks)
+        assert all(list(check["backends"]) == list(INSTALLED) for check in checks)
         assert all(cell["passed"] for check in checks for cell in check["backends"].values())
     assert found["differences"] == []
 
 
-def test_the_report_is_one_file_that_asks_for_no_other(three):
-    text = (three[0] / "report.html").read_text()
+def test_the_report_is_one_file_that_asks_for_no_other(compared):
+    text = (compared[0] / "report.html").read_text()
     assert asks_for_nothing(text)
     page = Page(text)
     assert all(image["alt"] for image in page.all("img"))
     labelled = [figure for figure in page.all("figure") if figure.get("role") == "img"]
     assert len(labelled) == 3
-    assert all("PyTorch, TensorFlow, MXNet" in (figure["aria-label"] or "") for figure in labelled)
+    frameworks = ", ".join(BACKENDS[name] for name in INSTALLED)
+    assert all(frameworks in (figure["aria-label"] or "") for figure in labelled)
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     assert all((link["href"] or "")[1:] in ids for link in page.all("a"))
     assert page.all("meta")[1]["content"] == "width=device-width, initial-scale=1"
 
 
-def test_the_report_tells_what_the_table_tells(three):
-    out, _ = three
+def test_the_report_tells_what_the_table_tells(compared):
+    out, _ = compared
     page = Page((out / "report.html").read_text())
     for run in stored(out)["runs"]:
         summary = run["summary"]
         assert f"{summary['loss']:.3f} {summary['train_acc']:.3f} {summary['test_acc']:.3f}" in page.text
-    for shape in ("TensorFlow (NHWC)", "(1, 28, 28, 2)", "(1, 2, 28, 28)", "(1, 14, 14, 2)"):
-        assert shape in page.text
+    for name, layout in {"torch": "NCHW", "tensorflow": "NHWC", "mxnet": "NCHW"}.items():
+        assert (f"{BACKENDS[name]} ({layout})" in page.text) == (name in INSTALLED)
+    assert "(1, 2, 28, 28)" in page.text
+    for shape in ("(1, 28, 28, 2)", "(1, 14, 14, 2)"):
+        assert (shape in page.text) == ("tensorflow" in INSTALLED)
     assert f"{lenet(conv_channels=(2,), dense_units=(12,)).num_parameters:,} parameters" in page.text
 
 
-def test_a_finished_comparison_is_used_again_and_says_the_same(three, capsys, monkeypatch):
-    out, _ = three
+@needs_two
+def test_a_finished_comparison_is_used_again_and_says_the_same(compared, capsys, monkeypatch):
+    out, _ = compared
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     monkeypatch.setattr(runner, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
     assert compare.main(["--resume", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("  ")[-1] == "peak memory"
-    assert [line.split()[0] for line in lines[1:4]] == list(BACKENDS)
+    assert [line.split()[0] for line in lines[1 : 1 + len(INSTALLED)]] == list(INSTALLED)
     assert re.fullmatch(
         r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +plain +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1]
     )
     assert "Python 3" in lines[-2]
-    assert all(f"{name} " in lines[-2] for name in (*BACKENDS, "keras", "numpy"))
+    packages = [*INSTALLED, *(["keras"] if "tensorflow" in INSTALLED else []), "numpy"]
+    assert all(f"{name} " in lines[-2] for name in packages)
+    *first, last = (BACKENDS[name] for name in INSTALLED)
     assert lines[-1] == (
-        "with the trained weights, PyTorch, TensorFlow and MXNet compute the same as the float64 reference: "
-        "4 checks on each of 3 networks pass"
+        f"with the trained weights, {', '.join(first)} and {last} compute the same as the float64 reference: "
+        f"4 checks on each of {len(INSTALLED)} networks pass"
     )
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_a_folder_with_runs_is_not_overwritten(three, quick, capsys):
-    out, _ = three
+def test_a_folder_with_runs_is_not_overwritten(compared, quick, capsys):
+    out, _ = compared
     before = (out / "compare.json").read_bytes()
     assert "already holds runs" in refused([*quick, "--out", str(out)], capsys)
     assert (out / "compare.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["curves.png", "report.html", "mxnet/history.csv"])
+@pytest.mark.parametrize("name", ["curves.png", "report.html", f"{SECOND}/history.csv"])
 def test_a_file_in_its_place_is_not_overwritten(name, quick, tmp_path, capsys):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -292,8 +299,8 @@ def test_a_file_in_its_place_is_not_overwritten(name, quick, tmp_path, capsys):
     assert path.read_text() == "mine"
 
 
-def test_a_comparison_whose_runs_are_gone_keeps_its_report(three, quick, tmp_path, capsys):
-    out, _ = three
+def test_a_comparison_whose_runs_are_gone_keeps_its_report(compared, quick, tmp_path, capsys):
+    out, _ = compared
     for name in FILES:
         (tmp_path / name).write_bytes((out / name).read_bytes())
     assert "already holds report.html" in refused([*quick, "--out", str(tmp_path)], capsys)
@@ -311,8 +318,8 @@ def test_a_comparison_whose_runs_are_gone_keeps_its_report(three, quick, tmp_pat
         (["--same-start"], "started from their own weights: omit --same-start"),
     ],
 )
-def test_a_finished_run_is_not_used_for_other_settings(other, told, three, capsys):
-    out, _ = three
+def test_a_finished_run_is_not_used_for_other_settings(other, told, compared, capsys):
+    out, _ = compared
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert told in refused(["--resume", *other, "--out", str(out)], capsys)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
@@ -575,14 +582,15 @@ def test_options_reach_the_run(small_folder, tmp_path, monkeypatch):
         "architecture": "lenet5",
     }
     options = [word for name, value in given.items() for word in (f"--{name}", value)]
+    alias, backend = list(ALIASES.items())[list(BACKENDS).index(SECOND)]
     out = tmp_path / "out"
-    assert compare.main(["--dataset", str(small_folder), *options, "--backends", "gluon", "--out", str(out)]) == 1
+    assert compare.main(["--dataset", str(small_folder), *options, "--backends", alias, "--out", str(out)]) == 1
     ((_, _, module, *arguments),) = commands
     assert module == "lenet_multi.train"
     assert set(arguments) == {f"--{name}={value}" for name, value in given.items()} | {
         f"--dataset={small_folder}",
-        "--backend=mxnet",
-        f"--out={out / 'mxnet'}",
+        f"--backend={backend}",
+        f"--out={out / backend}",
     }
 
 
@@ -725,7 +733,7 @@ def test_the_title_names_together_what_varies_in_step():
 @pytest.mark.parametrize("given", [["--fast"], ["--loop", "fast"]])
 def test_the_loop_reaches_every_run(given, commands, small_folder, tmp_path):
     compare.main(["--dataset", str(small_folder), *given, "--out", str(tmp_path / "out")])
-    assert ["--loop=fast" in options for options in commands] == [True, True, True]
+    assert ["--loop=fast" in options for options in commands] == [True] * len(INSTALLED)
 
 
 def test_from_python_fast_is_short_for_the_fast_loop(commands, small_folder, tmp_path):
@@ -745,32 +753,33 @@ def test_plain_and_fast_are_compared(quick, tmp_path, capsys):
     assert re.search(r"loop=plain (\S+ ){3}plain .* loop=fast (\S+ ){3}fast ", page.text)
 
 
-def test_a_loop_that_all_runs_share_is_told_once(three, monkeypatch):
-    out, _ = three
+def test_a_loop_that_all_runs_share_is_told_once(compared, monkeypatch):
+    out, _ = compared
     monkeypatch.setattr(runner, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
     assert compare.compare(out, resume=True).shared["loop"] == "plain"
 
 
-def test_a_run_for_which_nothing_is_faster_is_used_again_and_named(three, tmp_path, capsys):
+def test_a_run_for_which_nothing_is_faster_is_used_again_and_named(compared, tmp_path, capsys):
     """The stored plan asks for the fast loop, and the runs say that they are plain."""
-    out = copied(three[0], tmp_path)
+    out = copied(compared[0], tmp_path)
     described = stored(out)
     described["plan"]["options"]["loop"] = "fast"
     (out / "compare.json").write_text(json.dumps(described))
     assert compare.main(["--resume", "--out", str(out)]) == 0
-    assert "note: mxnet ran the plain loop: MXNet has no fast loop" in capsys.readouterr().out
+    assert f"note: {SECOND} ran the plain loop: {BACKENDS[SECOND]} has no fast loop" in capsys.readouterr().out
 
 
 # The same start
 
 
 def test_with_the_same_start_the_first_losses_agree(same_start):
-    losses = [load_checkpoint(same_start / name)[0].points[0].train_loss for name in BACKENDS]
-    assert losses == pytest.approx([losses[0]] * 3, abs=1e-4)
+    losses = [load_checkpoint(same_start / name)[0].points[0].train_loss for name in INSTALLED]
+    assert losses == pytest.approx([losses[0]] * len(INSTALLED), abs=1e-4)
 
 
-def test_without_the_same_start_the_first_losses_differ(three):
-    losses = [load_checkpoint(three[0] / name)[0].points[0].train_loss for name in BACKENDS]
+@needs_two
+def test_without_the_same_start_the_first_losses_differ(compared):
+    losses = [load_checkpoint(compared[0] / name)[0].points[0].train_loss for name in INSTALLED]
     assert min(abs(losses[0] - loss) for loss in losses[1:]) > 1e-3
 
 
@@ -821,6 +830,7 @@ def test_the_same_start_and_weights_are_refused_together(given, small_folder, tm
     assert "--same-start and --weights cannot be combined" in refused(arguments, capsys)
 
 
+@needs_two
 def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monkeypatch):
     """Also where the options describe a preset's network, whose recipe `train` would take with the weights."""
     settings = []
@@ -835,7 +845,7 @@ def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monke
 
     monkeypatch.setattr(runner, "run_in_process", run)
     for number, given in enumerate([network, ["--architecture", "lenet-modern"]]):
-        arguments = ["--dataset", str(small_folder), "--backends", "torch,mxnet", *given]
+        arguments = ["--dataset", str(small_folder), "--backends", BOTH, *given]
         compare.main([*arguments, "--out", str(tmp_path / f"own-{number}")])
         compare.main([*arguments, "--same-start", "--out", str(tmp_path / f"same-{number}")])
     described, preset = settings[:4], settings[4:]
@@ -879,21 +889,21 @@ def test_a_run_that_goes_on_has_weights_of_its_own(same_start, commands, tmp_pat
     out = copied(same_start, tmp_path)
     (out / "start.safetensors").unlink()
     assert compare.main(["--resume", "--epochs", "2", "--out", str(out)]) == 1
-    assert len(commands) == 3
+    assert len(commands) == len(INSTALLED)
     assert not any("weights" in word for options in commands for word in options)
 
 
 def test_a_start_that_is_gone_is_told(same_start, tmp_path, capsys):
     out = copied(same_start, tmp_path)
     (out / "start.safetensors").unlink()
-    subprocess.run(["rm", "-r", str(out / "mxnet")], check=True)
+    subprocess.run(["rm", "-r", str(out / SECOND)], check=True)
     line = refused(["--resume", "--out", str(out)], capsys)
     assert f"'{out / 'start.safetensors'}', the weights that the other runs started from, is missing" in line
 
 
 def test_a_new_run_must_fit_the_start_that_is_there(same_start, tmp_path, capsys):
     out = copied(same_start, tmp_path)
-    subprocess.run(["rm", "-r", *(str(out / name) for name in ("torch", "mxnet"))], check=True)
+    subprocess.run(["rm", "-r", str(out / "torch")], check=True)
     line = refused(["--resume", "--backends", "torch", "--conv-channels", "3", "--out", str(out)], capsys)
     assert "conv1.weight of run 'torch' has shape (3, 1, 5, 5), expected (2, 1, 5, 5) as in" in line
     assert "start.safetensors'" in line
@@ -905,10 +915,11 @@ def test_a_file_in_the_starts_place_is_not_overwritten(quick, tmp_path, capsys):
     assert (tmp_path / "start.safetensors").read_text() == "mine"
 
 
+@needs_two
 def test_a_comparison_that_trained_nothing_makes_room_for_another_start(commands, quick, tmp_path):
     for seed in ("0", "1"):
         assert compare.main([*quick, "--same-start", "--seed", seed, "--out", str(tmp_path)]) == 1
-    assert len(commands) == 6
+    assert len(commands) == 2 * len(INSTALLED)
     torch = load_backend("torch")
     network = lenet(conv_channels=(2,), dense_units=(12,), activation="tanh")
     expected = torch.get_parameters(torch.LeNet(network, seed=1, device="cpu"))
@@ -916,6 +927,7 @@ def test_a_comparison_that_trained_nothing_makes_room_for_another_start(commands
     np.testing.assert_array_equal(found["conv1.weight"], expected["conv1.weight"])
 
 
+@needs_two
 def test_a_start_that_cannot_be_computed_ends_the_comparison(quick, tmp_path, capfd):
     assert compare.main([*quick, "--same-start", "--device", "gpu:99", "--out", str(tmp_path / "out")]) == 2
     told = capfd.readouterr().err.splitlines()[-1]
@@ -925,6 +937,7 @@ def test_a_start_that_cannot_be_computed_ends_the_comparison(quick, tmp_path, ca
 # The environment
 
 
+@needs_two
 def test_no_framework_is_loaded_before_the_last_run_has_ended(quick, tmp_path):
     """The runs would inherit what it puts into the environment."""
     code = (
@@ -940,36 +953,69 @@ def test_no_framework_is_loaded_before_the_last_run_has_ended(quick, tmp_path):
     )
     arguments = [*quick, "--same-start", "--out", str(tmp_path / "out")]
     ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert ended.stdout.splitlines()[:4] == ["lenet_multi.runs.initial_weights", *["lenet_multi.train"] * 3]
+    assert ended.stdout.splitlines()[: 1 + len(INSTALLED)] == [
+        "lenet_multi.runs.initial_weights",
+        *["lenet_multi.train"] * len(INSTALLED),
+    ]
 
 
 # What fails
 
 
 @pytest.fixture
-def no_mxnet(tmp_path, monkeypatch):
-    """Processes started from here on find no MXNet."""
+def without_second(tmp_path, monkeypatch):
+    """This process, and those that it starts, find all backends but `SECOND`."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
         "import importlib.machinery, sys\n"
         "class Without:\n"
         "    def find_spec(name, path=None, target=None):\n"
-        "        return importlib.machinery.ModuleSpec(name, None) if name == 'mxnet' else None\n"
+        f"        return importlib.machinery.ModuleSpec(name, None) if name == '{SECOND}' else None\n"
         "sys.meta_path.insert(0, Without)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.setattr(runner, "installed_backends", lambda: ("torch", "tensorflow"))
+    for module in (backends, runner):
+        monkeypatch.setattr(module, "installed_backends", lambda: INSTALLED[:-1])
 
 
-def test_a_backend_that_is_not_installed_leaves_the_others_results(no_mxnet, quick, tmp_path, capsys):
+@needs_two
+def test_a_named_backend_that_is_not_installed_is_refused_before_anything_is_trained(
+    without_second, quick, tmp_path, capsys
+):
     out = tmp_path / "out"
-    assert compare.main([*quick, "--backends", "mxnet,torch", "--out", str(out)]) == 1
+    line = refused([*quick, "--backends", BOTH, "--out", str(out)], capsys)
+    assert f"the {SECOND} backend needs {BACKENDS[SECOND]}: pip install" in line
+    assert not out.exists()
+
+
+@needs_two
+def test_without_names_the_installed_backends_are_compared_and_the_others_named(
+    without_second, commands, quick, tmp_path, capsys
+):
+    assert compare.main([*quick, "--out", str(tmp_path / "out")]) == 1
+    assert [next(word for word in options if word.startswith("--backend=")) for options in commands] == [
+        f"--backend={name}" for name in INSTALLED[:-1]
+    ]
+    assert f"{SECOND} (not installed: pip install" in capsys.readouterr().err.splitlines()[0]
+
+
+@needs_two
+def test_a_resumed_comparison_without_one_of_its_backends_keeps_the_others_results(
+    without_second, quick, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:  # where all backends are installed, but nothing is trained yet
+        patch.setattr(backends, "installed_backends", lambda: INSTALLED)
+        patch.setattr(runner, "run_in_process", lambda command: "not trained")
+        assert compare.main([*quick, "--backends", f"{SECOND},torch", "--out", str(out)]) == 1
+    capsys.readouterr()
+    assert compare.main(["--resume", "--out", str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    told = 'the mxnet backend needs MXNet: pip install "lenet-multi[mxnet]"'
-    assert lines[1] == f"mxnet  FAILED: {told}"
-    assert lines[2].startswith("torch  ")
-    assert "mxnet" not in lines[-2]  # the versions are of what is there
+    told = f'the {SECOND} backend needs {BACKENDS[SECOND]}: pip install "lenet-multi[{SECOND}]"'
+    assert re.split(" {2,}", lines[1]) == [SECOND, f"FAILED: {told}"]
+    assert re.split(" {2,}", lines[2])[0] == "torch"
+    assert SECOND not in lines[-2]  # the versions are of what is there
     assert lines[-1] == (
         "with the trained weights, PyTorch computes the same as the float64 reference: 4 checks on the network pass"
     )
@@ -998,20 +1044,21 @@ def test_where_every_run_fails_the_table_says_why_and_no_report_is_left(quick, t
     assert compare.main([*quick, "--backends", "torch", "--out", str(out)]) == 0
 
 
-def test_a_network_that_cannot_be_run_leaves_the_others_results(three, capsys, monkeypatch, tmp_path):
+@needs_two
+def test_a_network_that_cannot_be_run_leaves_the_others_results(compared, capsys, monkeypatch, tmp_path):
     out = tmp_path / "out"
-    subprocess.run(["cp", "-r", str(three[0]), str(out)], check=True)
+    subprocess.run(["cp", "-r", str(compared[0]), str(out)], check=True)
 
     def predict_or_fail(backend_name, *others):
-        if backend_name == "tensorflow":
+        if backend_name == INSTALLED[1]:
             raise RuntimeError("no memory left")
         return predict(backend_name, *others)
 
     monkeypatch.setattr(runner, "predict", predict_or_fail)
     assert compare.main(["--resume", "--out", str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "tensorflow  FAILED: trained, but cannot be run: RuntimeError: no memory left"
-    assert list(stored(out)["predicted"]) == ["torch", "mxnet"]
+    assert lines[2] == f"{INSTALLED[1]}  FAILED: trained, but cannot be run: RuntimeError: no memory left"
+    assert list(stored(out)["predicted"]) == [name for name in INSTALLED if name != INSTALLED[1]]
 
 
 def test_a_place_that_cannot_be_written_is_refused(quick, tmp_path, capsys):
@@ -1078,7 +1125,7 @@ def test_on_a_terminal_a_process_shows_its_progress(monkeypatch):
 def started(quick, tmp_path):
     """A comparison in a process of its own that takes for ever, and the run that it waits for."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "lenet_multi.compare", *quick, "--epochs", "100000", "--backends", "torch,mxnet"]
+    command = [sys.executable, "-m", "lenet_multi.compare", *quick, "--epochs", "100000", "--backends", BOTH]
     process = subprocess.Popen(
         [*command, "--out", str(out)],
         stdout=subprocess.PIPE,
@@ -1123,7 +1170,7 @@ def test_ctrl_c_leaves_no_process_behind_and_keeps_what_is_done(started):
     assert epochs > 0
     assert json.loads((out / "torch" / "summary.json").read_text())["epochs"] == epochs
     assert [path.name for path in out.iterdir() if path.suffix] == ["compare.json"]
-    assert [item["state"] for item in stored(out)["runs"]] == ["waiting", "waiting"]
+    assert [item["state"] for item in stored(out)["runs"]] == ["waiting"] * len(set(BOTH.split(",")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -9,6 +9,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from conftest import needs_two, with_installed
 
 from lenet_multi import __main__, parity
 from lenet_multi.data import synthetic
@@ -96,10 +97,17 @@ def run_shown(line: str, monkeypatch) -> None:
             pytest.fail(f"no test runs {line!r}: show a command that can be run, or add a case here")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[needs_two] if "--same-start" in page.read_text() else [])
+        for page in PAGES
+        if commands(page)
+    ],
+)
 def test_the_commands_of_a_page_run_in_the_order_shown(page, somewhere, monkeypatch):
     for line in commands(page):
-        run_shown(line, monkeypatch)
+        run_shown(with_installed(line), monkeypatch)
 
 
 @pytest.mark.parametrize(

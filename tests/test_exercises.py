@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_folder
+from conftest import INSTALLED, write_folder
 from matplotlib.image import imread
 
 from lenet_multi import train
@@ -87,7 +87,7 @@ def small_mnist(tmp_path, monkeypatch) -> Path:
     return folder.parent
 
 
-@pytest.mark.parametrize("backend_name", BACKENDS)
+@pytest.mark.parametrize("backend_name", INSTALLED)
 def test_lenet_modern_learns_mnist(backend_name, small_mnist, tmp_path):
     out = tmp_path / "digits"
     data = ["--dataset", "mnist", "--data-dir", str(small_mnist)]

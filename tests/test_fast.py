@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import EVERY_LOOP, load, random_split
+from conftest import EVERY_LOOP, INSTALLED, load, random_split
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_backends import architectures
 
 from lenet_multi import PRESETS, train
 from lenet_multi.architecture import Architecture, ArchitectureError, Conv, Dense, Flatten, Pool, lenet
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import load_backend
 from lenet_multi.backends.interface import Backend
 from lenet_multi.checks import float64_reference
 from lenet_multi.data import BatchSampler
@@ -58,19 +58,19 @@ def count_combined(name, architecture):
 
 
 @pytest.mark.parametrize("preset", ["lenet5", "lenet5-max"])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_convolutions_of_the_presets_are_combined_with_their_pooling(name, preset):
     assert count_combined(name, PRESETS[preset]) == 2
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_has_a_fast_loop(name, preset):
     backend = load_backend(name, fast=True)
     assert backend.has_fast_loop(backend.LeNet(PRESETS[preset], device="cpu"))
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_fast_backend_differs_from_the_plain_one_only_in_training_and_evaluation(name):
     plain, fast = load_backend(name), load_backend(name, fast=True)
     names = [name for name in vars(Backend) if not name.startswith("_")] + list(Backend.__annotations__)
@@ -78,7 +78,7 @@ def test_a_fast_backend_differs_from_the_plain_one_only_in_training_and_evaluati
     assert different == {"train", "evaluate_accuracy"}
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_neither_loop_runs_the_other(name, small_data, monkeypatch):
     """The fast loop runs if it is requested, and only then."""
     plain, fast = load_backend(name), load_backend(name, fast=True)
@@ -162,7 +162,7 @@ def check_step(backend, architecture, batch_size):
 
 
 @pytest.mark.parametrize("preset", ["lenet5", "lenet5-max"])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_the_fast_loop_trains_like_the_plain_loop(name, preset, small_data):
     runs = []
     for fast in (True, False):
@@ -215,7 +215,7 @@ def test_a_step_matches_autograd_if_a_module_occurs_twice(which):
         torch.testing.assert_close(parameter.detach(), value)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 @pytest.mark.parametrize("kernel_size", [3, 4])
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_a_step_with_relu_matches_the_float64_reference(name, pooling, kernel_size):
@@ -232,7 +232,7 @@ def test_a_step_with_relu_matches_the_float64_reference(name, pooling, kernel_si
     check_step(load_backend(name, fast=True), architecture, 3)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_among_equal_values_the_first_gets_the_gradient(name):
     """With a kernel of zeros all outputs are equal, and the kernel's gradient shows which one got the gradient."""
     architecture = Architecture((1, 8, 8), (Conv(3, 3, activation="tanh"), Pool("max", 2, 2), Flatten(), Dense(10)))
@@ -274,7 +274,7 @@ np.testing.assert_allclose(trained[0], trained[2], atol=1e-5)
 """
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_network_can_be_evaluated_trained_and_evaluated_again(name, small_data):
     """Gluon compiles a network and its layers when they are called."""
     backend = fast_backend(name)
@@ -287,7 +287,7 @@ def test_a_network_can_be_evaluated_trained_and_evaluated_again(name, small_data
     assert (backend.layer_outputs(net, X)["dense3"] != before).any()
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_with_more_cores_the_results_are_the_same(name):
     done = subprocess.run([sys.executable, "-c", SIX_CORES, name], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -306,9 +306,9 @@ def test_child_processes_do_not_inherit_a_backends_settings():
     code = """
 import os
 before = dict(os.environ)
-from lenet_multi import load_backend
+from lenet_multi import installed_backends, load_backend
 from lenet_multi.system.process import child_environment
-for name in ("torch", "mxnet", "tensorflow"):
+for name in sorted(installed_backends(), key=("torch", "mxnet", "tensorflow").index):
     for fast in (True, False):
         load_backend(name, fast)
         assert child_environment() == before, set(child_environment().items()) ^ set(before.items())

@@ -125,7 +125,7 @@ def test_examples_near_a_kink_are_found():
         "dense2.bias": np.zeros(10),
     }
     X = np.zeros((5, 1, 2, 2))
-    X[:, 0, 0] = [[1, 0.2], [1, 1], [1, 1 - 1e-9], [0.5, 0], [0.5 + 1e-9, 0]]
+    X[:, 0, 0] = [[1.0, 0.2], [1.0, 1.0], [1, 1 - 1e-9], [0.5, 0], [0.5 + 1e-9, 0]]
     near = float64_reference.near_a_kink(architecture, parameters, X, 1e-6)
     assert near.tolist() == [False, False, True, False, True]
     assert float64_reference.has_kinks(architecture)

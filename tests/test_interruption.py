@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EVERY_LOOP, write_folder
+from conftest import EVERY_LOOP, INSTALLED, write_folder
 
 from lenet_multi import train
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import load_backend
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 
 EPOCHS = 6
@@ -149,7 +149,7 @@ def test_killed_at_any_moment_and_resumed_a_run_ends_with_the_same_weights(momen
     assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_a_run_stopped_before_its_first_epoch_goes_on_in_the_framework_it_began_in(
     name, small_folder, tmp_path, monkeypatch
 ):

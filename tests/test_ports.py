@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import INSTALLED, framework, needs, needs_two
 
-from lenet_multi.backends import load_backend
 from lenet_multi.ports import PortError, compare_networks
 from lenet_multi.ports.tracing import trace_network
 
-load_backend("mxnet")  # makes MXNet work with a current NumPy
-keras = pytest.importorskip("keras")
-torch = pytest.importorskip("torch")
-mxnet = pytest.importorskip("mxnet")
+# A test that uses a framework that is not installed is skipped.
+torch = framework("torch", "torch")
+keras = framework("tensorflow", "keras")
+mxnet = framework("mxnet", "mxnet")
 
 X = np.random.default_rng(0).random((4, 1, 12, 12), np.float32)
 IMAGES = np.random.default_rng(1).random((2, 3, 6, 5), np.float32)
@@ -78,9 +78,7 @@ def keras_port(weights, padding="same", activation="sigmoid", scale=1.0, unpermu
 
 
 def gluon_port(weights):
-    from mxnet import np as mx_np
-    from mxnet.gluon import nn
-
+    nn, mx_np = mxnet.gluon.nn, mxnet.np
     net = nn.HybridSequential()
     net.add(
         nn.Conv2D(3, 3, padding=1, activation="sigmoid"),
@@ -109,8 +107,10 @@ def weights(original):
     return torch_weights(original)
 
 
+@needs_two
 def test_correct_ports_agree_in_every_pair_of_frameworks(original, weights):
-    networks = [original, keras_port(weights), gluon_port(weights)]
+    ports = {"tensorflow": keras_port, "mxnet": gluon_port}
+    networks = [original, *(ports[name](weights) for name in INSTALLED if name != "torch")]
     for reference in networks:
         for port in networks:
             report = compare_networks(reference, port, X)
@@ -286,36 +286,42 @@ class Functional(torch.nn.Module):
         return self.out(x.flatten(1))
 
 
-class SubclassedKeras(keras.Model):
+def subclassed_keras():
     """The same network in Keras, with a pooling layer that is called twice."""
 
-    def __init__(self):
-        super().__init__()
-        self.first = keras.layers.Conv2D(4, 3)
-        self.second = keras.layers.Conv2D(6, 3, padding="same")
-        self.pool = keras.layers.MaxPooling2D(name="pool")
-        self.flatten = keras.layers.Flatten()
-        self.out = keras.layers.Dense(5)
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = keras.layers.Conv2D(4, 3)
+            self.second = keras.layers.Conv2D(6, 3, padding="same")
+            self.pool = keras.layers.MaxPooling2D(name="pool")
+            self.flatten = keras.layers.Flatten()
+            self.out = keras.layers.Dense(5)
 
-    def call(self, x):
-        x = self.pool(keras.ops.relu(self.first(x)))
-        x = self.pool(keras.ops.relu(self.second(x)))
-        return self.out(self.flatten(x))
+        def call(self, x):
+            x = self.pool(keras.ops.relu(self.first(x)))
+            x = self.pool(keras.ops.relu(self.second(x)))
+            return self.out(self.flatten(x))
+
+    return Subclassed()
 
 
-class FunctionalGluon(mxnet.gluon.nn.HybridBlock):
+def functional_gluon():
     """The same network in Gluon, whose dense layer flattens its input."""
 
-    def __init__(self):
-        super().__init__()
-        self.first = mxnet.gluon.nn.Conv2D(4, 3, in_channels=1)
-        self.second = mxnet.gluon.nn.Conv2D(6, 3, padding=1, in_channels=4)
-        self.out = mxnet.gluon.nn.Dense(5, in_units=24)
+    class FunctionalGluon(mxnet.gluon.nn.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.first = mxnet.gluon.nn.Conv2D(4, 3, in_channels=1)
+            self.second = mxnet.gluon.nn.Conv2D(6, 3, padding=1, in_channels=4)
+            self.out = mxnet.gluon.nn.Dense(5, in_units=24)
 
-    def hybrid_forward(self, F, x):
-        for conv in (self.first, self.second):
-            x = F.npx.pooling(F.npx.relu(conv(x)), kernel=(2, 2), stride=(2, 2), pool_type="max")
-        return self.out(x)
+        def hybrid_forward(self, F, x):
+            for conv in (self.first, self.second):
+                x = F.npx.pooling(F.npx.relu(conv(x)), kernel=(2, 2), stride=(2, 2), pool_type="max")
+            return self.out(x)
+
+    return FunctionalGluon()
 
 
 def functional_keras(kind):
@@ -332,7 +338,7 @@ def functional_keras(kind):
         x = layers.MaxPooling2D()(layers.ReLU()(second(inner(inputs))))
         return keras.Model(inputs, out(layers.Flatten()(x)))
     if kind == "subclassed":
-        net = SubclassedKeras()
+        net = subclassed_keras()
         net(X.transpose(0, 2, 3, 1))
         return net
     first.activation = second.activation = keras.activations.get(kind)
@@ -344,7 +350,7 @@ def with_weights_of(original, port, unpermuted=False):
     """The Keras or Gluon port of `Functional`, with the original's weights."""
     modules = [original.first, original.second, original.out]
     values = [[array.detach().numpy() for array in (module.weight, module.bias)] for module in modules]
-    if isinstance(port, FunctionalGluon):
+    if hasattr(port, "hybrid_forward"):
         port.initialize()
         for block, value in zip((port.first, port.second, port.out), values, strict=True):
             block.weight.set_data(mxnet.np.array(value[0]))
@@ -363,14 +369,14 @@ def functional():
     return Functional()
 
 
-@pytest.mark.parametrize("port", ["operations", "nested", "subclassed", "relu", "gluon"])
-def test_operations_in_functions_are_skipped(port, functional):
-    port = with_weights_of(functional, FunctionalGluon() if port == "gluon" else functional_keras(port))
+@pytest.mark.parametrize("kind", ["operations", "nested", "subclassed", "relu", "gluon"])
+def test_operations_in_functions_are_skipped(kind, functional):
+    port = with_weights_of(functional, functional_gluon() if kind == "gluon" else functional_keras(kind))
     for report in (compare_networks(functional, port, X), compare_networks(port, functional, X)):
         assert report.first_divergence is None, str(report)
         assert len(report.layers) == 3
     # Both networks have pooling layers, so these are compared. The layer that is called twice has two names.
-    if isinstance(port, SubclassedKeras):
+    if kind == "subclassed":
         names = [
             layer.port
             for layer in compare_networks(with_weights_of(functional, functional_keras("relu")), port, X).layers
@@ -488,52 +494,67 @@ def test_a_module_that_is_called_twice_can_be_mapped():
     assert report.first_divergence is None
 
 
-def norms(kind, epsilon=1e-5):
-    """A norm in each framework, all with the same parameters."""
+def norm_values(kind):
+    """The parameters of a norm: gamma, beta and, for a batch norm, mean and variance."""
     rng = np.random.default_rng(0)
-    gamma, beta, mean, variance = (rng.random(3, np.float32) / 10 + 0.01 for _ in range(4))
-    values = [gamma, beta, mean, variance] if kind == "batch" else [gamma, beta]
+    values = [rng.random(3, np.float32) / 10 + 0.01 for _ in range(4)]
+    return values if kind == "batch" else values[:2]
+
+
+def torch_norm(kind):
     module = torch.nn.BatchNorm2d(3) if kind == "batch" else torch.nn.LayerNorm(3)
-    keys = ["weight", "bias", "running_mean", "running_var"][: len(values)]
-    module.load_state_dict(
-        {key: torch.from_numpy(value) for key, value in zip(keys, values, strict=True)}, strict=False
-    )
+    values = zip(["weight", "bias", "running_mean", "running_var"], norm_values(kind), strict=False)
+    module.load_state_dict({key: torch.from_numpy(value) for key, value in values}, strict=False)
+    return module
+
+
+def keras_norm(kind, epsilon=1e-5):
+    """The same norm in Keras."""
     layer = (keras.layers.BatchNormalization if kind == "batch" else keras.layers.LayerNormalization)(epsilon=epsilon)
     layer.build((None, 6, 5, 3) if kind == "batch" else (None, 3))
-    layer.set_weights(values)
+    layer.set_weights(norm_values(kind))
+    return layer
+
+
+def gluon_norm(kind):
+    """The same norm in Gluon."""
     block = (mxnet.gluon.nn.BatchNorm if kind == "batch" else mxnet.gluon.nn.LayerNorm)(in_channels=3)
     block.initialize()
-    for name, value in zip(["gamma", "beta", "running_mean", "running_var"], values, strict=False):
+    for name, value in zip(["gamma", "beta", "running_mean", "running_var"], norm_values(kind), strict=False):
         getattr(block, name).set_data(mxnet.np.array(value))
-    return module, layer, block
+    return block
 
 
 ROWS = np.random.default_rng(1).random((6, 3), np.float32)
 
 
+@pytest.mark.parametrize("port", [keras_norm, gluon_norm])
 @pytest.mark.parametrize(("kind", "inputs"), [("batch", IMAGES), ("layer", ROWS)])
-def test_norms_are_compared_across_frameworks(kind, inputs):
-    module, *ports = norms(kind)
-    for port in ports:
-        report = compare_networks(module, port, inputs)
-        assert report.first_divergence is None, str(report)
-        assert len(report.layers) == 1
+def test_norms_are_compared_across_frameworks(kind, inputs, port):
+    report = compare_networks(torch_norm(kind), port(kind), inputs)
+    assert report.first_divergence is None, str(report)
+    assert len(report.layers) == 1
 
 
 @pytest.mark.parametrize(("kind", "inputs"), [("batch", IMAGES), ("layer", ROWS)])
 def test_a_wrong_epsilon_of_a_norm_is_identified(kind, inputs):
-    module, port, _ = norms(kind, epsilon=1e-3)
-    hint = compare_networks(module, port, inputs).hint
+    hint = compare_networks(torch_norm(kind), keras_norm(kind, epsilon=1e-3), inputs).hint
     assert hint == "the outputs agree after setting the port's epsilon, 0.001, to the reference's, 1e-05"
 
 
-def test_wrong_parameters_of_a_norm_are_identified():
-    module, port, block = norms("batch")
+def test_wrong_parameters_of_a_norm_in_keras_are_identified():
+    port = keras_norm("batch")
     port.moving_variance.assign(port.moving_variance + 1)
     port.beta.assign(port.beta + 1)
-    assert compare_networks(module, port, IMAGES).hint == "the norms have different parameters: beta, running variance"
-    block.gamma.set_data(block.gamma.data() + 1)
-    assert compare_networks(module, block, IMAGES).hint == "the norms have different parameters: gamma"
+    hint = compare_networks(torch_norm("batch"), port, IMAGES).hint
+    assert hint == "the norms have different parameters: beta, running variance"
+
+
+def test_wrong_parameters_of_a_norm_in_gluon_are_identified():
+    port = gluon_norm("batch")
+    port.gamma.set_data(port.gamma.data() + 1)
+    hint = compare_networks(torch_norm("batch"), port, IMAGES).hint
+    assert hint == "the norms have different parameters: gamma"
 
 
 def depthwise(wrong=False):
@@ -597,11 +618,14 @@ def test_embeddings_receive_integers():
     assert [layer.reference_shape for layer in report.layers] == [(2, 3, 3), (2, 3, 2)]
 
 
-def test_the_flatten_mistake_is_identified_after_a_flatten_in_gluon_or_a_function(functional):
+def test_the_flatten_mistake_is_identified_after_a_flatten_in_gluon(functional):
     reference = with_weights_of(functional, functional_keras("relu"))
-    port = with_weights_of(functional, FunctionalGluon())
+    port = with_weights_of(functional, functional_gluon())
     port.out.weight.set_data(mxnet.np.array(reference.layers[-1].get_weights()[0].T.copy()))
     assert "(H, W, C) to (C, H, W), with (C, H, W) = (6, 2, 2)" in compare_networks(reference, port, X).hint
+
+
+def test_the_flatten_mistake_is_identified_after_a_flatten_in_a_function(functional):
     wrong = with_weights_of(functional, functional_keras("operations"), unpermuted=True)
     report = compare_networks(functional, wrong, X)
     assert "(C, H, W) to (H, W, C), with (C, H, W) = (6, 2, 2)" in report.hint
@@ -826,38 +850,51 @@ def test_a_separate_padding_layer_is_not_a_difference_in_the_input():
     assert report.hint is None
 
 
-def test_a_comparison_does_not_change_the_networks(weights):
-    net, gluon, layers = TorchNet(), gluon_port(weights), keras_port(weights)
+def compare_and_fail(network):
+    """Compare a network with one in PyTorch, in both roles, then on images that are too small for it."""
+    inputs, other = X.copy(), TorchNet()
+    for reference, port in ((network, other), (other, network)):
+        compare_networks(reference, port, inputs)
+    for reference, port in ((network, abs), (abs, network)):
+        with pytest.raises(PortError):
+            compare_networks(reference, port, X[:, :, :3, :3])
+    np.testing.assert_array_equal(inputs, X)
+
+
+def test_a_comparison_does_not_change_a_pytorch_network():
+    net = TorchNet()
     net.train()
     net.first.eval()
     net.hidden.weight.requires_grad_(False)
     net(torch.from_numpy(X)).sum().backward()
-    gluon[2].hybridize(active=False)
-    gluon[0].hybridize(inline_limit=7)
-    inputs = X.copy()
-    was = {
-        "training": [module.training for module in net.modules()],
-        "requires_grad": [parameter.requires_grad for parameter in net.parameters()],
-        "grad": [None if parameter.grad is None else parameter.grad.clone() for parameter in net.parameters()],
-        "compiled": [(block._active, list(block._flags)) for block in gluon],
-        "activations": [layer.activation for layer in layers.layers if hasattr(layer, "activation")],
-        "call": keras.layers.Layer.__call__,
-    }
-    for port in (gluon, layers):
-        compare_networks(net, port, inputs)
-    for network in (net, gluon, layers):
-        with pytest.raises(PortError):
-            compare_networks(network, gluon, X[:, :, :3, :3])
-    np.testing.assert_array_equal(inputs, X)
-    assert [module.training for module in net.modules()] == was["training"]
+    training = [module.training for module in net.modules()]
+    requires_grad = [parameter.requires_grad for parameter in net.parameters()]
+    grads = [None if parameter.grad is None else parameter.grad.clone() for parameter in net.parameters()]
+    compare_and_fail(net)
+    assert [module.training for module in net.modules()] == training
     assert not [module for module in net.modules() if module._forward_hooks or module._forward_pre_hooks]
-    assert [parameter.requires_grad for parameter in net.parameters()] == was["requires_grad"]
-    for parameter, grad in zip(net.parameters(), was["grad"], strict=True):
+    assert [parameter.requires_grad for parameter in net.parameters()] == requires_grad
+    for parameter, grad in zip(net.parameters(), grads, strict=True):
         assert parameter.grad is None if grad is None else torch.equal(parameter.grad, grad)
-    assert [(block._active, block._flags) for block in gluon] == was["compiled"]
-    assert not [block for block in (gluon, *gluon) if block._forward_hooks or block._forward_pre_hooks]
-    assert [layer.activation for layer in layers.layers if hasattr(layer, "activation")] == was["activations"]
-    assert keras.layers.Layer.__call__ is was["call"]
+
+
+def test_a_comparison_does_not_change_a_keras_network(weights):
+    net = keras_port(weights)
+    call = keras.layers.Layer.__call__
+    activations = [layer.activation for layer in net.layers if hasattr(layer, "activation")]
+    compare_and_fail(net)
+    assert [layer.activation for layer in net.layers if hasattr(layer, "activation")] == activations
+    assert keras.layers.Layer.__call__ is call
+
+
+def test_a_comparison_does_not_change_a_gluon_network(weights):
+    net = gluon_port(weights)
+    net[2].hybridize(active=False)
+    net[0].hybridize(inline_limit=7)
+    compiled = [(block._active, list(block._flags)) for block in net]
+    compare_and_fail(net)
+    assert [(block._active, block._flags) for block in net] == compiled
+    assert not [block for block in (net, *net) if block._forward_hooks or block._forward_pre_hooks]
 
 
 class Branched(torch.nn.Module):
@@ -997,24 +1034,55 @@ def test_invalid_inputs_are_refused(inputs, message):
         compare_networks(abs, abs, inputs)
 
 
-def test_inputs_may_be_an_array_of_any_framework(original):
-    arrays = [torch.from_numpy(X).requires_grad_(), torch.from_numpy(X).bfloat16(), mxnet.np.array(X)]
-    for inputs in [*arrays, keras.ops.convert_to_tensor(X), keras.ops.cast(X, "bfloat16")]:
-        assert compare_networks(original, original, inputs).first_divergence is None
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda: torch.from_numpy(X).requires_grad_(),
+        lambda: torch.from_numpy(X).bfloat16(),
+        lambda: mxnet.np.array(X),
+        lambda: keras.ops.convert_to_tensor(X),
+        lambda: keras.ops.cast(X, "bfloat16"),
+    ],
+)
+def test_inputs_may_be_an_array_of_any_framework(convert, original):
+    assert compare_networks(original, original, convert()).first_divergence is None
+
+
+def test_inputs_may_be_an_array_of_integers():
     words = torch.nn.Embedding(5, 3)
     assert compare_networks(words, words, torch.arange(5)).first_divergence is None
 
 
-def test_networks_may_have_several_inputs():
-    """Images, and integers for the embedding in a second branch."""
+class Both(torch.nn.Module):
+    """A network with two inputs: images, and integers for the embedding in a second branch."""
 
-    class Both(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.words, self.out = torch.nn.Embedding(7, 4), torch.nn.Linear(94, 3)
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.out = torch.nn.Embedding(7, 4), torch.nn.Linear(94, 3)
 
-        def forward(self, images, words):
-            return self.out(torch.cat([images.flatten(1), self.words(words)], 1))
+    def forward(self, images, words):
+        return self.out(torch.cat([images.flatten(1), self.words(words)], 1))
+
+
+def function_of_both(net):
+    return lambda images, words: net(torch.tensor(images), torch.tensor(words))
+
+
+def keras_both(net):
+    """The same network in Keras."""
+    inputs = keras.Input((6, 5, 3)), keras.Input((), dtype="int64")
+    flat = keras.layers.Flatten()(keras.layers.Permute((3, 1, 2))(inputs[0]))
+    words = keras.layers.Embedding(7, 4, name="words")(inputs[1])
+    port = keras.Model(inputs, keras.layers.Dense(3, name="out")(keras.layers.Concatenate()([flat, words])))
+    embedding, weight, bias = (parameter.detach().numpy() for parameter in net.parameters())
+    port.get_layer("words").set_weights([embedding])
+    port.get_layer("out").set_weights([weight.T, bias])
+    return port
+
+
+def gluon_both(net):
+    """The same network in Gluon."""
 
     class GluonBoth(mxnet.gluon.HybridBlock):
         def __init__(self):
@@ -1024,26 +1092,29 @@ def test_networks_may_have_several_inputs():
         def forward(self, images, words):
             return self.out(mxnet.np.concatenate([images.reshape(-1, 90), self.words(words)], 1))
 
-    net, gluon = Both(), GluonBoth()
-    gluon.initialize()
-    inputs = keras.Input((6, 5, 3)), keras.Input((), dtype="int64")
-    flat = keras.layers.Flatten()(keras.layers.Permute((3, 1, 2))(inputs[0]))
-    words = keras.layers.Embedding(7, 4, name="words")(inputs[1])
-    port = keras.Model(inputs, keras.layers.Dense(3, name="out")(keras.layers.Concatenate()([flat, words])))
-    embedding, weight, bias = (parameter.detach().numpy() for parameter in net.parameters())
-    port.get_layer("words").set_weights([embedding])
-    port.get_layer("out").set_weights([weight.T, bias])
-    for parameter, value in zip(gluon.collect_params().values(), (embedding, weight, bias), strict=True):
-        parameter.set_data(mxnet.np.array(value))
-    images_and_words = IMAGES, np.array([5, 2])
-    for other in (port, gluon, lambda images, words: net(torch.tensor(images), torch.tensor(words))):
-        report = compare_networks(net, other, images_and_words)
-        assert report.first_divergence is None
-        assert report.layers[-1].reference_shape == (2, 3)
+    port = GluonBoth()
+    port.initialize()
+    for parameter, value in zip(port.collect_params().values(), net.parameters(), strict=True):
+        parameter.set_data(mxnet.np.array(value.detach().numpy()))
+    return port
+
+
+IMAGES_AND_WORDS = IMAGES, np.array([5, 2])
+
+
+@pytest.mark.parametrize("port", [function_of_both, keras_both, gluon_both])
+def test_networks_may_have_several_inputs(port):
+    net = Both()
+    report = compare_networks(net, port(net), IMAGES_AND_WORDS)
+    assert report.first_divergence is None
+    assert report.layers[-1].reference_shape == (2, 3)
+
+
+def test_an_error_names_the_shapes_and_types_of_all_inputs():
     with pytest.raises(
         PortError, match=r"failed on X of shape \(2, 3, 6, 5\), type float32 and shape \(2,\), type int64"
     ):
-        compare_networks(torch.nn.ReLU(), net, images_and_words)
+        compare_networks(torch.nn.ReLU(), Both(), IMAGES_AND_WORDS)
 
 
 @pytest.mark.parametrize(
@@ -1122,7 +1193,7 @@ def test_a_torchscript_module_is_compared_by_its_output(script, original):
     assert [layer.port for layer in report.layers] == ["output"]
 
 
-@pytest.mark.parametrize("build", [lambda: keras.Sequential([keras.layers.Dense(3)]), SubclassedKeras])
+@pytest.mark.parametrize("build", [lambda: keras.Sequential([keras.layers.Dense(3)]), subclassed_keras])
 def test_a_keras_network_that_is_not_built_is_refused_and_not_built(build):
     net = build()
     with pytest.raises(
@@ -1132,6 +1203,7 @@ def test_a_keras_network_that_is_not_built_is_refused_and_not_built(build):
     assert not net.built
 
 
+@needs("tensorflow")
 def test_the_documented_example_prints_the_documented_report(capsys):
     """The printed report equals the documented one, except for the sizes of rounding errors."""
     text = (Path(__file__).parent.parent / "docs" / "parity.md").read_text()

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import INSTALLED, about
 
 from lenet_multi.architecture import PRESETS
-from lenet_multi.backends import BACKENDS, load_backend
+from lenet_multi.backends import load_backend
 from lenet_multi.backends.interface import Backend
 from lenet_multi.ports import compare_networks
 from lenet_multi.ports.tracing import trace_network
@@ -58,7 +59,7 @@ def check_initialization(backend: Backend, net: Any) -> None:
 
 
 @pytest.mark.parametrize("check", [check_shapes, check_numbers, check_initialization])
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_the_program_is_the_network_that_the_backend_builds(name, check):
     backend = load_backend(name)
     check(backend, run_program(backend, FOLDER / PROGRAMS[name]))
@@ -66,7 +67,7 @@ def test_the_program_is_the_network_that_the_backend_builds(name, check):
 
 @pytest.mark.parametrize(
     ("name", "correct", "wrong", "check"),
-    [
+    about(
         ("torch", "Linear(84, 10)", "Linear(84, 11)", check_shapes),
         ("tensorflow", "Dense(120,", "Dense(121,", check_shapes),
         ("mxnet", "Conv2D(16,", "Conv2D(17,", check_shapes),
@@ -80,7 +81,7 @@ def test_the_program_is_the_network_that_the_backend_builds(name, check):
         ("torch", "xavier_uniform_", "xavier_normal_", check_initialization),
         ("tensorflow", "Dense(10)", 'Dense(10, kernel_initializer="he_uniform")', check_initialization),
         ("mxnet", "init.Xavier()", "init.Uniform()", check_initialization),
-    ],
+    ),
 )
 def test_the_checks_detect_a_wrong_program(name, correct, wrong, check, tmp_path):
     source = (FOLDER / PROGRAMS[name]).read_text()

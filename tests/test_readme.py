@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import subset
+from conftest import needs_two, subset, with_installed
 
 import lenet_multi
 from lenet_multi import activations, compare, diagram, evaluate, parity, shapes, train
@@ -20,15 +20,19 @@ def blocks(language: str) -> list[str]:
 def test_the_python_example_runs(fashion_mnist, monkeypatch, capsys):
     monkeypatch.setattr(lenet_multi, "load_dataset", lambda name: subset(fashion_mnist, 1000, 500), raising=False)
     (code,) = blocks("python")
-    exec(code, {})
+    exec(with_installed(code), {})
     assert "Point(epoch=2.0" in capsys.readouterr().out
 
 
 COMMANDS = [
-    shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines() if "python" in line
+    shlex.split(with_installed(line), comments=True)
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if "python" in line
 ]
 
 
+@needs_two
 def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch):
     """With a small data set."""
     monkeypatch.chdir(tmp_path)
@@ -58,4 +62,9 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
 def test_links_lead_somewhere(link):
-    assert (Path(__file__).parent.parent / link).exists()
+    path, _, section = link.partition("#")
+    target = Path(__file__).parent.parent / path
+    assert target.exists()
+    if section:
+        titles = re.findall(r"^#+ (.+)$", target.read_text(), flags=re.M)
+        assert section in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}

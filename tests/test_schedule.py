@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import EVERY_LOOP, load
+from conftest import EVERY_LOOP, INSTALLED, load, needs_two
 
 from lenet_multi import train
 from lenet_multi.architecture import lenet
-from lenet_multi.backends import BACKENDS
 from lenet_multi.runs.checkpoint import load_checkpoint
 from lenet_multi.runs.weights import load_weights
 from lenet_multi.training.recorder import Recorder
@@ -95,12 +94,13 @@ def test_without_the_drop_the_run_ends_elsewhere(quick, dropped, tmp_path):
     assert np.abs(steady["conv1.weight"] - found["conv1.weight"]).max() > 1e-4
 
 
+@needs_two
 def test_the_frameworks_agree_on_a_run_whose_rate_drops(quick, tmp_path):
     """From the same weights, the losses of three epochs and the final weights."""
     assert train.main(["--backend", "torch", *quick, "--epochs", "1", "--out", str(tmp_path / "start")]) == 0
     weights = ["--weights", str(tmp_path / "start" / "model.safetensors")]
     runs = []
-    for name in BACKENDS:
+    for name in INSTALLED:
         arguments = ["--backend", name, *quick, *weights, "--epochs", "3", "--lr-decay-epoch", "2"]
         assert train.main([*arguments, "--out", str(tmp_path / name)]) == 0
         runs.append(load_checkpoint(tmp_path / name))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
 from lenet_multi.system.process import limit_openmp_spinning, track_environment_changes
+from lenet_multi.system.stderr import say
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend, FastBackend
@@ -19,6 +21,9 @@ LOOPS = ("plain", "fast")
 # The name of a backend's module, which is also that of the framework's package, and the framework's title.
 BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
 ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
+# The newest Python that a framework supports, if newer ones exist. A test compares it with pyproject.toml's markers and
+# with constraints/.
+NEWEST_PYTHON = {"tensorflow": (3, 13), "mxnet": (3, 12)}
 
 
 def canonical_name(name: str) -> str:
@@ -34,19 +39,6 @@ def canonical_name(name: str) -> str:
     return canonical
 
 
-def parse_backend_names(text: str) -> tuple[str, ...]:
-    """Canonical names, without duplicates, from names separated by commas; `all` stands for every backend.
-
-    Raises:
-        UserError: for an unknown name.
-    """
-    return (
-        tuple(BACKENDS)
-        if text == "all"
-        else tuple(dict.fromkeys(map(canonical_name, text.split(","))))
-    )
-
-
 def installed_backends() -> tuple[str, ...]:
     """The canonical names of the backends whose framework is installed. Imports no framework."""
     specs = {name: find_spec(name) for name in BACKENDS}
@@ -54,18 +46,70 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(name for name, spec in specs.items() if spec and spec.origin)
 
 
+def unsupported_python(name: str) -> str | None:
+    """`supports Python up to 3.12, not 3.13`, where this Python is too new for the backend's framework; else None."""
+    running = sys.version_info[:2]
+    newest = NEWEST_PYTHON.get(name, running)
+    if running <= newest:
+        return None
+    return f"supports Python up to {_dotted(newest)}, not {_dotted(running)}"
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def why_missing(name: str) -> str:
+    """Why a backend's framework is not installed, in a few words."""
+    if unsupported := unsupported_python(name):
+        return f"{BACKENDS[name]} {unsupported}"
+    return f'not installed: pip install "lenet-multi[{name}]"'
+
+
 def require_installed(name: str) -> str:
     """Check that the backend's framework is installed and return the canonical name. Imports no framework.
 
     Raises:
-        UserError: if the backend is unknown or its framework is not installed; the message says how to install it.
+        UserError: if the backend is unknown or its framework is not installed; the message says what to do.
     """
     name = canonical_name(name)
-    if name not in installed_backends():
-        raise UserError(
-            f'the {name} backend needs {BACKENDS[name]}: pip install "lenet-multi[{name}]"'
-        )
-    return name
+    if name in installed_backends():
+        return name
+    needs = f"the {name} backend needs {BACKENDS[name]}"
+    if unsupported := unsupported_python(name):
+        raise UserError(f"{needs}, which {unsupported}: {_older_python(name)}")
+    raise UserError(f'{needs}: pip install "lenet-multi[{name}]"')
+
+
+def _older_python(name: str) -> str:
+    return f"create an environment with Python {_dotted(NEWEST_PYTHON[name])}, or choose another backend"
+
+
+def choose_backends(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The backends that a list of names chooses. Imports no framework.
+
+    Args:
+        text: names separated by commas, or `all` for every backend whose framework is installed.
+
+    Returns:
+        The canonical names, without duplicates, and the names of the backends that `all` leaves out.
+
+    Raises:
+        UserError: for an unknown name, a named backend whose framework is not installed, or `all` without a framework.
+    """
+    if text != "all":
+        return tuple(dict.fromkeys(map(require_installed, text.split(",")))), ()
+    installed = installed_backends()
+    if not installed:
+        raise UserError('no framework is installed: pip install "lenet-multi[all]"')
+    return installed, tuple(name for name in BACKENDS if name not in installed)
+
+
+def note_left_out(names: Sequence[str]) -> None:
+    """Say which backends `all` leaves out, and why."""
+    if names:
+        reasons = ", ".join(f"{name} ({why_missing(name)})" for name in names)
+        say(f"note: left out: {reasons}")
 
 
 @overload
@@ -95,13 +139,28 @@ def load_backend(name: str, fast: bool = False) -> Backend:
         with track_environment_changes():
             limit_openmp_spinning()
             backend = cast("Backend", import_module(module))
-    except (ImportError, OSError) as problem:
-        raise UserError(
-            f"{BACKENDS[name]} is installed but cannot be imported ({' '.join(str(problem).split())}): "
-            f'reinstall it with pip install "lenet-multi[{name}]"'
-        ) from problem
+    except (ImportError, OSError, AttributeError) as problem:
+        if isinstance(problem, AttributeError) and "NumPy 2" not in str(problem):
+            raise
+        raise UserError(_import_failure(name, problem)) from problem
     if is_new:
         # Keep the garbage collector from scanning the framework's objects every few training steps.
         gc.collect()
         gc.freeze()
     return backend
+
+
+def _import_failure(name: str, problem: Exception) -> str:
+    """Why a framework that is installed cannot be imported, and what to do."""
+    reason = " ".join(str(problem).split())
+    if unsupported := unsupported_python(name):
+        reason += f"; it {unsupported}"
+        advice = _older_python(name)
+    elif isinstance(problem, AttributeError):  # NumPy 2 lacks a name
+        advice = 'pip install "numpy<2"'
+    elif isinstance(problem, ImportError) and problem.name == "distutils":
+        # Python 3.12 has no distutils. Setuptools replaces it, up to version 80.
+        advice = 'pip install "setuptools<81"'
+    else:
+        advice = f'reinstall it with pip install "lenet-multi[{name}]"'
+    return f"{BACKENDS[name]} is installed but cannot be imported ({reason}): {advice}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -18,6 +19,9 @@ os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras supports other frameworks to
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Use oneDNN's convolutions: by default TensorFlow does so on some processors only.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# If this module exists, as in TensorFlow 2.20 and 2.21, all libraries see TensorFlow's
+# LLVM. PyTorch's compiler needs another LLVM, and crashes (TensorFlow's issue 124205).
+sys.modules.setdefault("tensorflow.python.pywrap_dlopen_global_flags", None)
 # TensorFlow logs to standard error when it starts. Exceptions still propagate.
 with suppress_stderr():
     import keras

@@ -166,7 +166,10 @@ def train(
 def get_parameters(net: nn.Module) -> dict[str, np.ndarray]:
     """A copy of the parameters in the canonical form, which is also PyTorch's."""
     state = net.state_dict()
-    return {name: np.array(p.cpu(), np.float32, order="C") for name, p in state.items()}
+    return {
+        name: np.array(p.cpu().numpy(), np.float32, order="C")
+        for name, p in state.items()
+    }
 
 
 def set_parameters(net: nn.Module, parameters: Mapping[str, np.ndarray]) -> None:
@@ -184,7 +187,7 @@ def loss_and_gradients(
     l = loss(net(torch.from_numpy(X).to(to)), torch.from_numpy(y).to(to))
     names, parameters = zip(*net.named_parameters(), strict=True)
     gradients = (
-        np.array(g.cpu(), order="C") for g in torch.autograd.grad(l, parameters)
+        np.array(g.cpu().numpy(), order="C") for g in torch.autograd.grad(l, parameters)
     )
     return l.item(), dict(zip(names, gradients, strict=True))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -202,7 +203,8 @@ def weight_and_bias(name: str, parameters: Mapping[str, np.ndarray]) -> tuple[np
 
 def windows(x: np.ndarray, size: int) -> np.ndarray:
     """Return a view of all square windows: (N, C, H, W) to (N, C, H - size + 1, W - size + 1, size, size)."""
-    return sliding_window_view(x, (size, size), axis=(2, 3))  # type: ignore[call-overload]
+    axes: Any = (2, 3)  # the type hints of NumPy 1 lack a tuple of axes
+    return sliding_window_view(x, (size, size), axes)
 
 
 def conv_windows(x: np.ndarray, layer: Conv) -> np.ndarray:

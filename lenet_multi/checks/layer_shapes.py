@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import installed_backends, load_backend, parse_backend_names, require_installed
+from lenet_multi.backends import choose_backends, load_backend
 from lenet_multi.backends.layouts import channels_first_shape
-from lenet_multi.errors import UserError
 
 Shape = tuple[int, ...]
 
@@ -30,12 +29,12 @@ class LayerShapes:
     Args:
         architecture: the network.
         measured: backend name to its layout and the shapes that it computes, in that layout.
-        not_installed: names of further backends, which cannot be measured.
+        left_out: names of the backends that are not installed, if all were to be measured.
     """
 
     architecture: Architecture
     measured: dict[str, tuple[str, dict[str, Shape]]]
-    not_installed: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def expected(self) -> dict[str, Shape]:
@@ -62,7 +61,7 @@ class LayerShapes:
         columns = [["layer", *expected], ["description (NCHW)", *map(str, expected.values())]]
         for name, (layout, shapes) in self.measured.items():
             columns.append([f"{name} ({layout})", *(str(shapes.get(layer, "missing")) for layer in expected)])
-        columns += [[name, *["not installed"] * len(expected)] for name in self.not_installed]
+        columns += [[name, *["not installed"] * len(expected)] for name in self.left_out]
         widths = [max(map(len, column)) for column in columns]
         rows = zip(*columns, strict=True)
         return "\n".join(
@@ -83,11 +82,7 @@ def layer_shapes_of(architecture: Architecture, backends: str) -> LayerShapes:
         backends: names separated by commas, or `all` for every backend whose framework is installed.
 
     Raises:
-        UserError: unknown name, or framework not installed.
+        UserError: as `choose_backends`.
     """
-    names = parse_backend_names(backends)
-    installed = installed_backends() if backends == "all" else tuple(map(require_installed, names))
-    if not installed:
-        raise UserError('no framework is installed: pip install "lenet-multi[all]"')
-    measured = measure_layer_shapes(architecture, installed).measured
-    return LayerShapes(architecture, measured, [name for name in names if name not in installed])
+    names, left_out = choose_backends(backends)
+    return LayerShapes(architecture, measure_layer_shapes(architecture, names).measured, left_out)

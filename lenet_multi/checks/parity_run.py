@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import installed_backends, load_backend, parse_backend_names
+from lenet_multi.backends import choose_backends, load_backend
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
 from lenet_multi.checks.parity_checks import CheckResult, run_checks
@@ -29,16 +29,21 @@ class ParityRun:
     """The checks on some backends; `results` grows as the checks run.
 
     Args:
-        names: canonical names of the requested backends.
-        backends: those of them whose framework is installed, by name.
+        backends: by canonical name.
+        left_out: names of the backends that are not installed, if all were to be checked.
         fixture: the network, data and parameters of the checks.
     """
 
-    names: Sequence[str]
     backends: dict[str, Backend]
+    left_out: Sequence[str]
     fixture: Fixture
     results: list[CheckResult] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of the table."""
+        return [*self.backends, *self.left_out]
 
     @cached_property
     def loops(self) -> dict[str, str]:
@@ -110,12 +115,9 @@ def prepare_parity_run(
         lr: learning rate; by default one that suits the activations.
 
     Raises:
-        UserError: when no framework is installed, a name or device is unknown, or the data set is too small.
+        UserError: as `choose_backends`, when a device is unknown, or when the data set is too small.
     """
-    names = parse_backend_names(backends)
-    installed = [name for name in names if name in installed_backends()]
-    if not installed:
-        raise UserError('none of these frameworks is installed: pip install "lenet-multi[all]"')
+    names, left_out = choose_backends(backends)
     dataset = load_dataset(dataset_name, data_dir)
     require_images_fit(architecture, dataset)
     fixture = Fixture(architecture, dataset, device, seed, lr)
@@ -125,7 +127,7 @@ def prepare_parity_run(
             f"dataset '{dataset.name}' has {len(dataset.train)} training examples, but the checks need {least} for "
             f"{fixture.training_steps} steps per epoch: choose a larger data set"
         )
-    loaded = {name: load_backend(name, fast=loop == "fast") for name in installed}
+    loaded = {name: load_backend(name, fast=loop == "fast") for name in names}
     for backend in loaded.values():
         choose_device(device, backend.available_devices(), backend.FRAMEWORK)
-    return ParityRun(names, loaded, fixture)
+    return ParityRun(loaded, left_out, fixture)

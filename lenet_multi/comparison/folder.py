@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import re
@@ -55,7 +54,7 @@ def stored_plan(out: Path) -> Plan | None:
             return None
         raise UserError(f"--resume: '{out}' holds no {COMPARISON}, so there is no comparison to resume: omit --resume")
     try:
-        described = json.loads(path.read_text())["plan"]
+        described = json.loads(path.read_bytes())["plan"]
         names = [canonical_name(name) for name in described["backends"]]
         vary = described["vary"]
         if isinstance(vary, dict):  # written before options could vary together
@@ -73,10 +72,13 @@ def _renamed(option: str) -> str:
 
 
 def rename_old_folders(out: Path, plan: Plan) -> None:
-    """Give the runs of an earlier version the folder names of today: these contain the names of options."""
+    """Give the runs of an earlier version the folder names of today: these contain the names of options.
+
+    Folder names of earlier versions may also end in dots.
+    """
     old_names = {new: old.replace("_", "-") for old, new in OLD_NAMES.items()}
     for spec in plan.specs:
-        old_folder = out / spec.folder
+        old_folder = out / (spec.folder + spec.name[len(spec.name.rstrip(".")) :])
         for name in spec.varied:
             if old := old_names.get(name.replace("-", "_")):
                 old_folder = out / old_folder.name.replace(name, old)
@@ -207,7 +209,12 @@ def existing_run(
 
 @contextmanager
 def exclusive_lock(out: Path) -> Iterator[None]:
-    """Keep other comparisons out of the folder; best effort where the file system has no locks."""
+    """Keep other comparisons out of the folder; best effort: Windows and some file systems have no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
     descriptor = os.open(out, os.O_RDONLY)
     try:
         with suppress(OSError):

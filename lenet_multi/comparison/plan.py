@@ -30,8 +30,11 @@ class RunSpec:
 
     @property
     def folder(self) -> str:
-        """The name of the run's folder: that of the run, without characters that a shell or file system may reject."""
-        return re.sub(r"[^\w.+]+", "-", self.name)
+        """The name of the run's folder: that of the run, without characters that a shell or file system may reject.
+
+        Windows drops dots at the end of a name.
+        """
+        return re.sub(r"[^\w.+]+", "-", self.name).rstrip(".")
 
     @property
     def title(self) -> str:
@@ -65,7 +68,7 @@ class Plan:
         """A run for each backend and combination of the groups' values.
 
         Raises:
-            UserError: when two of them have the same name or folder.
+            UserError: when two of them have the same name, or folders that differ in case only.
         """
         specs = []
         steps = [list(zip(*group.values(), strict=True)) for group in self.vary]
@@ -75,10 +78,12 @@ class Plan:
             if len(self.backends) > 1 or not varied:
                 parts.insert(0, backend)
             specs.append(RunSpec(" ".join(parts), backend, varied))
-        folders = [spec.folder for spec in specs]
-        duplicate = next((folder for folder in folders if folders.count(folder) > 1), None)
+        folders = [spec.folder.casefold() for spec in specs]  # macOS and Windows ignore case
+        duplicate = next((spec for spec in specs if folders.count(spec.folder.casefold()) > 1), None)
         if duplicate:
-            raise UserError(f"two runs would share the folder '{duplicate}': choose different values")
+            raise UserError(
+                f"two runs would share the folder '{duplicate.folder}', with case ignored: choose different values"
+            )
         return specs
 
     def requested_loop(self, spec: RunSpec) -> str | None:

@@ -18,16 +18,16 @@ from lenet_multi.training.curves import draw_overlaid
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Column title to a format of the run's summary.
+# Column title to a value of the run's summary and its format.
 COLUMNS = {
-    "loss": "{loss:.3f}",
-    "train acc": "{train_acc:.3f}",
-    "test acc": "{test_acc:.3f}",
-    "loop": "{loop}",
-    "examples/s": "{examples_per_sec:.1f}",
-    "wall time": "{wall_seconds:.1f} s",
-    "start-up": "{startup_seconds:.1f} s",
-    "peak memory": "{peak_rss_mb:.0f} MB",
+    "loss": ("loss", "{:.3f}"),
+    "train acc": ("train_acc", "{:.3f}"),
+    "test acc": ("test_acc", "{:.3f}"),
+    "loop": ("loop", "{}"),
+    "examples/s": ("examples_per_sec", "{:.1f}"),
+    "wall time": ("wall_seconds", "{:.1f} s"),
+    "start-up": ("startup_seconds", "{:.1f} s"),
+    "peak memory": ("peak_rss_mb", "{:.0f} MB"),
 }
 
 
@@ -44,7 +44,8 @@ class RunResult:
         """The text of each of `COLUMNS`; empty for a run that failed."""
         if self.run is None:
             return []
-        return [text.format_map(summary(self.run)) for text in COLUMNS.values()]
+        values = summary(self.run)
+        return ["unknown" if values[name] is None else text.format(values[name]) for name, text in COLUMNS.values()]
 
     def as_json(self) -> dict[str, Any]:
         state = "failed" if self.reason else "done" if self.run else "waiting"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_multi.architecture import PRESETS, Architecture
-from lenet_multi.backends import installed_backends, require_installed
+from lenet_multi.backends import installed_backends, note_left_out, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.comparison.findings import ComparedNetwork, examine, predict
 from lenet_multi.comparison.folder import (
@@ -72,7 +72,7 @@ def compare(
 
     Args:
         out: the folder for the report, with a subfolder for each run.
-        backends: names; by default all, or PyTorch only when a setting varies.
+        backends: names; by default all that are installed, or PyTorch only when a setting varies.
         vary: option of `train` to the values to compare, with a run for every combination; a tuple is a value with
             commas: `(6, 16)`. In a list of dictionaries, the options of one dictionary vary together: the first value
             with the first, the second with the second.
@@ -130,8 +130,8 @@ def run_comparison(
         vary, same_start = vary or before.vary, same_start or before.same_start
         kept = {name: value for name, value in before.options.items() if not any(name in group for group in vary)}
         options = kept | options
-    names = before.backends if before and backends is None else parse_backends(backends, vary)
-    plan = Plan(names, vary, options, same_start)
+    names, left_out = (before.backends, ()) if before and backends is None else parse_backends(backends, vary)
+    plan = Plan(list(names), vary, options, same_start)
     both = next((name for name in plan.varied if name in options), None)
     if both:
         raise UserError(f"--{both} and --vary {both} cannot be combined: omit --{both}")
@@ -169,6 +169,7 @@ def run_comparison(
         except OSError as problem:
             raise UserError(f"--out '{out}' cannot be created ({problem.strerror}): choose another folder") from problem
         stack.enter_context(exclusive_lock(out))
+        note_left_out(left_out)
         try:
             results = _train_all(plan, args_of, found, out)
             say("comparing the networks")

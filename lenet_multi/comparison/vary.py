@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lenet_multi.backends import parse_backend_names
+from lenet_multi.backends import choose_backends
 from lenet_multi.comparison.plan import OPTIONS, VaryGroup
 from lenet_multi.errors import UserError
 from lenet_multi.runs.options import DEFAULTS
@@ -61,8 +61,11 @@ def _parse_setting(text: str) -> tuple[str, list[str]]:
     return name, values.split(separator)
 
 
-def parse_backends(text: str | None, vary: Sequence[VaryGroup]) -> list[str]:
-    """Canonical names. `all` means every backend; None means every backend too, or PyTorch if a setting varies."""
-    if text is None and vary:
-        return [DEFAULTS["backend"]]
-    return list(parse_backend_names("all" if text is None else text))
+def parse_backends(text: str | None, vary: Sequence[VaryGroup]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The backends to compare and those that `all` leaves out, as `choose_backends`.
+
+    None means `all`, or PyTorch if a setting varies.
+    """
+    if text is None:
+        text = DEFAULTS["backend"] if vary else "all"
+    return choose_backends(text)

@@ -122,7 +122,7 @@ class PooledConvolution(nn.HybridBlock):
         self.conv, self.size, self.rows = conv, size, PAIR * size if paired else size
         self.weight, self.bias = conv.weight, conv.bias
         # Kernel (out, sets * out, 1, 1) of a convolution that computes the mean over the sets: MXNet's mean is slow.
-        mean = numpy.tile(numpy.eye(len(conv.weight.data()), dtype="float32"), size**2) / size**2
+        mean: numpy.ndarray = numpy.tile(numpy.eye(len(conv.weight.data()), dtype="float32"), size**2) / size**2
         if paired:
             mean = numpy.kron(numpy.eye(PAIR, dtype="float32"), mean)
             mean = numpy.pad(mean, ((0, REGISTER - len(mean)), (0, 0)))

@@ -39,7 +39,7 @@ class Segment:
     examples_per_sec: float
     wall_seconds: float
     startup_seconds: float
-    peak_rss_mb: float
+    peak_rss_mb: float | None  # None on Windows
     loop: str
 
 

@@ -56,7 +56,7 @@ DEFAULTS: dict[str, Any] = {
 BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (default: torch)", metavar="NAME")
 BACKENDS_OPTION = Option(
     "backends",
-    f"{', '.join(BACKENDS)}, separated by commas, or all (default: all)",
+    f"{', '.join(BACKENDS)}, separated by commas, or all for every installed one (default: all)",
     metavar="NAMES",
     other_names=("backend",),
 )

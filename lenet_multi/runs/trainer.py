@@ -231,6 +231,7 @@ def resume_command(args: argparse.Namespace) -> str:
 
 def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder) -> Segment:
     """What this process has trained so far, continuing `run`."""
+    peak = peak_rss_mb()
     return Segment(
         backend=run.backend,
         framework=backend.FRAMEWORK,
@@ -241,6 +242,6 @@ def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder
         examples_per_sec=round(recorder.examples_per_sec, 1),
         wall_seconds=round(recorder.wall_seconds, 3),
         startup_seconds=round(recorder.startup_seconds or 0.0, 3),
-        peak_rss_mb=round(peak_rss_mb(), 1),
+        peak_rss_mb=None if peak is None else round(peak, 1),
         loop=run.loop,
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import codecs
 import os
-import pty
 import re
 import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Sequence
 
@@ -19,6 +17,8 @@ from lenet_multi.system.signals import exit_on_termination
 
 SHUTDOWN_SECONDS = 30  # how long an interrupted command may take to save its work
 KEPT_CHARACTERS = 10_000  # of its latest output, to find the error message in
+# False on Windows: there Ctrl-C reaches this process and the command, and one process cannot interrupt another.
+HAS_PROCESS_GROUPS = hasattr(os, "setpgid")
 
 
 def run_in_process(command: Sequence[str]) -> str | None:
@@ -43,8 +43,8 @@ def run_in_process(command: Sequence[str]) -> str | None:
                     stdin=subprocess.DEVNULL,
                     stdout=writing,
                     stderr=writing,
-                    process_group=0,
-                    env=child_environment(),
+                    process_group=0 if HAS_PROCESS_GROUPS else None,
+                    env={**child_environment(), "PYTHONIOENCODING": "utf-8"},  # else the locale's, unlike `decoder`
                 )
             finally:
                 os.close(writing)
@@ -68,9 +68,15 @@ def run_in_process(command: Sequence[str]) -> str | None:
 def _channel() -> tuple[int, int]:
     """File descriptors to read the command's output from, and for the command to write to.
 
-    A pseudo-terminal if standard error is a terminal, so that the command shows its progress bar; else a pipe.
+    A pseudo-terminal if standard error is a terminal, so that the command shows its progress bar; else, and on Windows,
+    a pipe.
     """
     if not sys.stderr.isatty():
+        return os.pipe()
+    try:
+        import pty
+        import termios
+    except ImportError:
         return os.pipe()
     reading, writing = pty.openpty()
     termios.tcsetwinsize(writing, termios.tcgetwinsize(sys.stderr.fileno()))
@@ -89,10 +95,11 @@ def _stop(child: subprocess.Popen, reading: int) -> None:
     """Interrupt a command, let it save its work, and kill it if it does not end in time."""
     deadline = time.monotonic() + SHUTDOWN_SECONDS
     try:
-        child.send_signal(signal.SIGINT)
-        # Keep reading: a full pipe would block the command.
-        while select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0] and _read(reading):
-            pass
+        if HAS_PROCESS_GROUPS:
+            child.send_signal(signal.SIGINT)
+            # Keep reading: a full pipe would block the command. On Windows, `select` takes no pipes.
+            while select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0] and _read(reading):
+                pass
         child.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         pass

@@ -10,16 +10,27 @@ from pathlib import Path
 
 
 def describe_machine(*packages: str) -> str:
-    """Processor, cores, memory and Python version in words, then the versions of these packages where installed."""
+    """Processor, cores, memory and Python version in words, then the versions of these packages where installed.
+
+    The memory is left out on Windows.
+    """
     try:
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        models = [line for line in cpuinfo if line.startswith("model name")]
     except OSError:
         models = []
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{name} {found}" for name in packages if (found := version_of(name))]
     processor = models[0].partition(": ")[2] if models else platform.processor() or platform.machine()
-    return f"{processor} with {available_cores()} cores and {memory:.0f} GiB; {', '.join(versions)}"
+    return f"{processor} with {available_cores()} cores{_and_memory()}; {', '.join(versions)}"
+
+
+def _and_memory() -> str:
+    """` and 24 GiB`; empty where the system does not tell its memory."""
+    try:
+        return f" and {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf; elsewhere a name may be unknown
+        return ""
 
 
 def version_of(package: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -17,21 +16,26 @@ def seconds_since_process_start() -> float:
     """Wall-clock seconds since this process started; outside Linux, since this package was imported."""
     try:
         # Field 22, counted after the command's name, which may hold spaces: start in clock ticks since boot.
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
         return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError):
         return time.monotonic() - _IMPORTED
 
 
-def peak_rss_mb() -> float:
-    """Peak resident memory of this process in MB (10**6 bytes)."""
+def peak_rss_mb() -> float | None:
+    """Peak resident memory of this process in MB (10**6 bytes); None on Windows, where Python cannot tell."""
     try:
         # getrusage would include the memory that the parent process held when it started this one.
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+        status = Path("/proc/self/status").read_bytes()
+        return int(status.partition(b"VmHWM:")[2].split()[0]) * 1024 / 1e6
     except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def limit_openmp_spinning() -> None:

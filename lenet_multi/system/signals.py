@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Windows has no SIGHUP.
+TERMINATION_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @contextmanager
 def ignore_sigint() -> Iterator[None]:
@@ -31,7 +34,7 @@ def exit_on_termination() -> Iterator[None]:
         sys.exit(128 + number)
 
     in_main = threading.current_thread() is threading.main_thread()  # only the main thread may set signal handlers
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP) if in_main}
+    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS if in_main}
     try:
         for number, handler in before.items():
             if handler == signal.SIG_DFL:  # under nohup it stays ignored
