@@ -7,8 +7,11 @@ Shapes are channels first, (C, H, W), without the batch dimension.
 
 from __future__ import annotations
 
+import reprlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -18,7 +21,10 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu")
 POOLINGS = ("avg", "max")
 NUM_CLASSES = 10  # as in Fashion-MNIST and MNIST; all data sets of this package have as many
 
+# A description can come from a file of unknown origin. These limits keep its check quick and its network computable.
 MAX_SIZE = 2**31  # MXNet supports only arrays with fewer elements
+MAX_SIDE = 2**16  # of a kernel, a stride or a padding; an image with two longer sides has more than MAX_SIZE pixels
+MAX_LAYERS = 1000
 
 Shape = tuple[int, ...]
 
@@ -93,12 +99,14 @@ class Architecture:
         object.__setattr__(self, "input_shape", tuple(self.input_shape))
         object.__setattr__(self, "layers", tuple(self.layers))
         if len(self.input_shape) != 3:
-            raise ArchitectureError(f"input shape {self.input_shape}: expected (channels, height, width)")
+            raise ArchitectureError(
+                f"input shape of {len(self.input_shape)} numbers: expected (channels, height, width)"
+            )
         for name, size in zip(("channels", "height", "width"), self.input_shape, strict=True):
             _require_count("input", name, size, minimum=1)
-        shape: Shape = self.input_shape
-        for name, layer in self.named_layers.items():
-            shape = _output_shape(name, layer, shape)
+        _require_size("input", "image", self.input_shape)
+        if len(self.layers) > MAX_LAYERS:
+            raise ArchitectureError(f"{len(self.layers):,} layers, expected at most {MAX_LAYERS:,}")
         for name, sizes in self.parameter_shapes.items():
             if prod(sizes) >= MAX_SIZE:
                 layer_name = name.partition(".")[0]
@@ -117,18 +125,20 @@ class Architecture:
         """The name of the preset with these layers, or `custom`."""
         return next((name for name, preset in PRESETS.items() if preset == self), "custom")
 
-    @property
+    @cached_property
     def named_layers(self) -> dict[str, Layer]:
         """The layers by name, in order: `conv1`, `pool1`, `conv2`, ..., `flatten`, `dense1`, ..."""
         named: dict[str, Layer] = {}
+        numbers: Counter[type[Layer]] = Counter()
         for position, layer in enumerate(self.layers):
             if type(layer) not in _KINDS.values():
                 raise ArchitectureError(f"layer {position + 1}: {layer!r} is not a Conv, Pool, Flatten or Dense")
-            number = sum(type(earlier) is type(layer) for earlier in self.layers[: position + 1])
+            numbers[type(layer)] += 1
+            number = numbers[type(layer)]
             named["flatten" if isinstance(layer, Flatten) and number == 1 else f"{kind_of(layer)}{number}"] = layer
         return named
 
-    @property
+    @cached_property
     def output_shapes(self) -> dict[str, Shape]:
         """The output shape of each layer for one example, by name: (C, H, W), or (units,) from flatten on."""
         shapes: dict[str, Shape] = {}
@@ -137,12 +147,12 @@ class Architecture:
             shape = shapes[name] = _output_shape(name, layer, shape)
         return shapes
 
-    @property
+    @cached_property
     def input_shapes(self) -> dict[str, Shape]:
         """The input shape of each layer for one example, by name."""
         return dict(zip(self.named_layers, [self.input_shape, *self.output_shapes.values()], strict=False))
 
-    @property
+    @cached_property
     def parameter_shapes(self) -> dict[str, Shape]:
         """The canonical shape of each parameter, by name, in order.
 
@@ -190,18 +200,35 @@ class Architecture:
                 for layer in described["layers"]
             )
             return cls(tuple(described["input_shape"]), layers)
-        except (KeyError, TypeError) as problem:
-            raise ArchitectureError(f"not the description of a network ({problem})") from problem
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise ArchitectureError(f"not the description of a network ({str(problem)[:200]})") from problem
 
 
-def _require_count(layer: str, what: str, value: Any, minimum: int) -> None:
+def _shown(value: Any) -> str:
+    """A value in an error message, shortened: Python does not write whole numbers of more than 4,300 digits."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "of more than 20 digits"
+    return repr(value) if isinstance(value, int | float) else reprlib.repr(value)
+
+
+def _require_count(layer: str, what: str, value: Any, minimum: int, maximum: int = 10**18) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ArchitectureError(f"layer {layer}: {what} {value!r}, expected a whole number of at least {minimum}")
+        raise ArchitectureError(f"layer {layer}: {what} {_shown(value)}, expected a whole number of at least {minimum}")
+    if value > maximum:
+        raise ArchitectureError(f"layer {layer}: {what} {_shown(value)}, expected at most {maximum:,}")
 
 
-def _require_activation(layer: str, activation: str | None) -> None:
+def _require_size(layer: str, what: str, shape: Shape) -> None:
+    if prod(shape) >= MAX_SIZE:
+        raise ArchitectureError(
+            f"layer {layer}: its {what} for one example has {prod(shape):,} numbers, expected fewer than {MAX_SIZE:,}"
+        )
+
+
+def _require_activation(layer: str, activation: Any) -> None:
     if activation is not None and activation not in ACTIVATIONS:
-        raise ArchitectureError(f"layer {layer}: activation {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        expected = ", ".join(ACTIVATIONS)
+        raise ArchitectureError(f"layer {layer}: activation {_shown(activation)}, expected one of {expected}")
 
 
 def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
@@ -217,17 +244,19 @@ def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
         if not flattened:
             raise ArchitectureError(f"layer {name}: its input has shape {shape}: put a flatten layer before it")
         return (layer.units,)
-    _require_count(name, "kernel size", layer.kernel_size, minimum=1)
+    _require_count(name, "kernel size", layer.kernel_size, minimum=1, maximum=MAX_SIDE)
     channels, height, width = shape
     if isinstance(layer, Conv):
         _require_count(name, "channels", layer.channels, minimum=1)
-        _require_count(name, "padding", layer.padding, minimum=0)
+        _require_count(name, "padding", layer.padding, minimum=0, maximum=MAX_SIDE)
         _require_activation(name, layer.activation)
         padding, stride, channels, what = layer.padding, 1, layer.channels, "padded input"
     else:
-        _require_count(name, "stride", layer.stride, minimum=1)
+        _require_count(name, "stride", layer.stride, minimum=1, maximum=MAX_SIDE)
         if layer.kind not in POOLINGS:
-            raise ArchitectureError(f"layer {name}: pooling {layer.kind!r}, expected one of {', '.join(POOLINGS)}")
+            raise ArchitectureError(
+                f"layer {name}: pooling {_shown(layer.kind)}, expected one of {', '.join(POOLINGS)}"
+            )
         padding, stride, what = 0, layer.stride, "input"
     height, width = height + 2 * padding, width + 2 * padding
     if layer.kernel_size > min(height, width):
@@ -235,7 +264,10 @@ def _output_shape(name: str, layer: Layer, shape: Shape) -> Shape:
             f"layer {name}: a {layer.kernel_size} x {layer.kernel_size} window is larger than its {what} "
             f"of {height} x {width}: choose a smaller window, or more padding in the convolutions"
         )
-    return (channels, (height - layer.kernel_size) // stride + 1, (width - layer.kernel_size) // stride + 1)
+    _require_size(name, what, (shape[0], height, width))
+    output = (channels, (height - layer.kernel_size) // stride + 1, (width - layer.kernel_size) // stride + 1)
+    _require_size(name, "output", output)
+    return output
 
 
 def lenet(

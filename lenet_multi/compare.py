@@ -78,7 +78,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         args.out, args.backends, parse_vary(args.vary or []), given, args.resume, args.same_start
     )
     print(comparison.table())
-    if comparison.findings.networks:
+    if (comparison.out / REPORT).exists():
         say(f"report: {comparison.out / REPORT}")
     return FAILED_STATUS if comparison.failed else 0
 

@@ -41,7 +41,7 @@ def command(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(command, argv)
+    return run_command(command, argv, result_is_printed=True)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,14 @@ from collections.abc import Sequence
 
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.runs.options import run_parser
-from lenet_multi.runs.trainer import resume_run, start_run
+from lenet_multi.runs.trainer import run_training
 from lenet_multi.system.command import run_command
 
 
 def command(argv: Sequence[str] | None = None) -> None:
     args = run_parser("python -m lenet_multi.train", "Train LeNet in one of the frameworks.").parse_args(argv)
     parse_device(args.device)
-    if args.resume:
-        resume_run(args)
-    else:
-        start_run(args)
+    run_training(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -149,3 +149,17 @@ def random_split(num_examples: int, shape: tuple[int, int, int], seed: int = 0) 
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (num_examples, *shape), dtype=np.uint8)
     return Split(images, rng.integers(0, 10, num_examples, dtype=np.uint8))
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether someone holds the lock of a folder."""
+    import fcntl  # Windows has none
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,7 +1,12 @@
 """Files are written whole or not at all."""
 
 import os
+import secrets
 import signal
+import stat
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -16,8 +21,73 @@ def test_until_everything_is_on_disk_the_old_file_stands(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(os, "fsync", lambda _: seen.append(path.read_bytes()))
     write_atomically(path, b"new")
-    assert seen == [b"old"]
+    assert seen == [b"old", b"new"]  # the file, then the folder that the rename changed
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+@pytest.mark.parametrize("name", [".file.part", ".file.0000000000000000.part"])
+def test_what_lies_under_a_temporary_name_is_not_opened(name, kind, tmp_path, monkeypatch):
+    """A link could lead to any file, and nobody may read from a pipe. The second name is guessed right."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "00" * size)
+    victim, in_the_way = tmp_path / "victim", tmp_path / name
+    victim.write_bytes(b"precious")
+    if kind == "link":
+        in_the_way.symlink_to(victim)
+    else:
+        os.mkfifo(in_the_way)
+    with suppress(UserError):
+        write_atomically(tmp_path / "file", b"new")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_link_in_the_files_place_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "file").symlink_to(tmp_path / "victim")
+    write_atomically(tmp_path / "file", b"new")
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_file_has_the_mode_of_any_new_file(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "file", b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\N{SNOWMAN}" * 85])
+def test_a_name_may_be_as_long_as_the_file_system_allows(name, tmp_path):
+    write_atomically(tmp_path / name, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from lenet_multi.system.atomic_files import write_atomically
+for number in range(150):
+    write_atomically(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)
+"""
+
+
+def test_several_writers_never_damage_a_file(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, b"0" * 100_000)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), letter], stderr=subprocess.PIPE, text=True)
+        for letter in "ab"
+    ]
+    damaged = 0
+    while any(writer.poll() is None for writer in writers):
+        content = path.read_bytes()
+        damaged += len(content) != 100_000 or len(set(content)) != 1
+    assert [writer.communicate()[1] for writer in writers] == ["", ""]
+    assert damaged == 0
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

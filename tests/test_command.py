@@ -18,6 +18,8 @@ from lenet_multi.data import load_dataset, published
 from lenet_multi.data.idx import FILE_NAMES, to_idx
 from lenet_multi.runs.checkpoint import load_checkpoint
 from lenet_multi.runs.weights import load_weights, save_weights
+from lenet_multi.training.points import Point
+from lenet_multi.training.recorder import closing_lines
 
 CLOSING = re.compile(r"loss \d+\.\d{3}, train acc [01]\.\d{3}, test acc [01]\.\d{3}\n\d+\.\d examples/sec on cpu\n\Z")
 QUICK = ("--epochs", "2", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
@@ -467,7 +469,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused(quick, tmp_path, cap
     assert "--out '/dev/null/run' cannot be created" in refused(train.main, [*quick, "--out", "/dev/null/run"], capsys)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", ".summary.json.part", "summary.json", "curves.png"])
+@pytest.mark.parametrize("name", ["model.safetensors", "summary.json", "curves.png"])
 def test_a_folder_in_the_place_of_an_output_is_refused_before_training(name, quick, tmp_path, capsys):
     in_the_way = tmp_path / "run" / name
     in_the_way.mkdir(parents=True)
@@ -542,6 +544,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert len(printed.err.splitlines()) == 1
     _, parameters = load_checkpoint(out)
     assert all(np.isfinite(value).all() for value in parameters.values())
+
+
+def test_a_loss_that_rounding_made_negative_is_printed_as_zero():
+    assert closing_lines(Point(1, -4e-8, 1, 1), 10, "cpu").startswith("loss 0.000, train acc 1.000")
 
 
 def test_debug_shows_the_trace(monkeypatch):

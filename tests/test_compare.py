@@ -1,6 +1,5 @@
 """Comparisons: the runs side by side, the report, what fails and what is refused."""
 
-import fcntl
 import json
 import os
 import pty
@@ -43,7 +42,7 @@ from lenet_multi.errors import UserError
 from lenet_multi.runs import initial_weights, options, trainer
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 from lenet_multi.runs.weights import load_weights
-from lenet_multi.system import child_processes
+from lenet_multi.system import child_processes, folder_lock
 from lenet_multi.system.option_parser import Option
 from lenet_multi.training.curves import PANELS, draw_overlaid, line_style
 from lenet_multi.training.points import Point
@@ -453,6 +452,44 @@ def test_a_backend_that_computes_something_else_is_found_with_trained_weights(sm
     assert comparison.failed
     assert f"differs: {sentence}" in comparison.table()
     assert f"Differs: {sentence}" in Page(page(comparison)).text
+
+
+def certain_network(small_data) -> tuple[ComparedNetwork, Dataset]:
+    """A network after training on images of one class: certain of it, with a loss of about 1e-9."""
+    architecture = lenet(conv_channels=(2,), dense_units=(12,))
+    splits = (small_data.train, small_data.test.subset(20))
+    training, test = (Split(split.images, np.full(len(split), 3, np.uint8)) for split in splits)
+    dataset = Dataset("one class", training, test, ())
+    parameters = Fixture(architecture, dataset).parameters
+    parameters["dense2.bias"] = parameters["dense2.bias"] + np.float32(20) * (np.arange(10) == 3)
+    logits = predict("torch", architecture, parameters, test.images)
+    return ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 0, 1, 1)], 0.9, logits), dataset
+
+
+def test_frameworks_do_not_differ_where_the_loss_is_near_zero(small_data):
+    """There, float32 rounding is many times the loss."""
+    network, dataset = certain_network(small_data)
+    for result in check_trained_network(network, dataset, INSTALLED):
+        assert result.passed, (result.check.title, result.measurements)
+
+
+def test_a_wrong_loss_near_zero_is_found(small_data, monkeypatch):
+    """A known wrong answer: a loss of 0.001 instead of about 0."""
+    network, dataset = certain_network(small_data)
+    torch = load_backend("torch")
+
+    class Wrong:
+        def __getattr__(self, name):
+            return getattr(torch, name)
+
+        @staticmethod
+        def loss_and_gradients(net, X, y):
+            loss, gradients = torch.loss_and_gradients(net, X, y)
+            return loss + 0.001, gradients
+
+    monkeypatch.setattr(findings_module, "load_backend", lambda name: Wrong())
+    wrong = check_trained_network(network, dataset, ["torch"])
+    assert [result.check.number for result in wrong if not result.passed] == [5]
 
 
 def test_predictions_are_the_backends_logits_whatever_the_chunks(backend, small_data, monkeypatch):
@@ -1075,14 +1112,61 @@ def test_there_must_be_something_to_go_on_with(tmp_path, capsys):
         assert "is not a comparison file" in refused([*resume, "--out", str(tmp_path)], capsys)
 
 
-def test_two_comparisons_do_not_share_a_folder(quick, tmp_path, capsys):
+def test_a_pipe_in_the_place_of_the_comparison_is_refused(quick, tmp_path, capsys):
+    """Reading it would take for ever."""
+    os.mkfifo(tmp_path / "compare.json")
+    for resume in (["--resume"], quick):
+        assert "is not a comparison file" in refused([*resume, "--out", str(tmp_path)], capsys)
+
+
+def test_the_command_that_resumes_a_comparison_is_accepted_whatever_the_folder_is_called(
+    quick, tmp_path, monkeypatch, capsys
+):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "run_in_process", interrupt)
+        assert compare.main([*quick, "--backends", "torch", "--out=-dash"]) == 130
+    command = shlex.split(capsys.readouterr().err.partition("continue with: ")[2])
+    assert compare.main(command[3:]) == 0
+    assert stored(Path("-dash"))["runs"][0]["state"] == "done"
+
+
+@needs_two
+def test_the_same_start_is_drawn_in_a_folder_whatever_it_is_called(quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compare.main([*quick, "--same-start", "--backends", BOTH, "--out=-dash"]) == 0
+    assert Path("-dash", "start.safetensors").exists()
+
+
+def test_the_command_on_the_page_is_accepted_whatever_the_data_is_called():
+    words = shlex.split(Plan(["torch"], [], {"data-dir": "-data"}).command)
+    assert compare.parser().parse_args(words[3:]).data_dir == "-data"
+
+
+def test_two_comparisons_do_not_share_a_folder(quick, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     out.mkdir()
-    descriptor = os.open(out, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert "another comparison is running" in refused([*quick, "--backends", "torch", "--out", str(out)], capsys)
-    os.close(descriptor)
+    monkeypatch.setattr(folder_lock, "PATIENCE_SECONDS", 0.0)
+    with folder_lock.locked_folder(out):
+        line = refused([*quick, "--backends", "torch", "--out", str(out)], capsys)
+    assert f"another process is training in '{out}'" in line
     assert list(out.iterdir()) == []
+
+
+def test_a_run_that_another_process_trains_is_left_alone(quick, tmp_path, monkeypatch, capsys):
+    """A comparison that is resumed refuses it before anything else, so it does not call the run failed."""
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--backends", "torch", "--out", str(out)]) == 0
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(folder_lock, "PATIENCE_SECONDS", 0.0)
+    with folder_lock.locked_folder(out / "torch"):
+        line = refused(["--resume", "--out", str(out)], capsys)
+    assert f"another process is training in '{out / 'torch'}'" in line
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_an_error_while_comparing_leaves_the_runs_and_no_half_report(quick, tmp_path, monkeypatch, capsys):
@@ -1180,6 +1264,46 @@ def test_a_request_to_end_leaves_no_process_behind(number, started):
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
     assert ended(run)
+
+
+def wait_until_ended(pid: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not ended(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_run_ends_with_a_comparison_that_is_killed(started):
+    process, run, out = started
+    process.kill()
+    process.wait(PATIENCE)
+    wait_until_ended(run)
+    assert load_checkpoint(out / "torch")[0].epochs_done
+    assert not (out / "torch" / "summary.json").exists()  # it ended at once
+
+
+def test_a_comparison_that_is_killed_can_be_resumed_at_once(small_folder, tmp_path):
+    """Also while its run is still ending, and several times."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lenet_multi.compare", "--out", str(out)]
+    given = ["--dataset", str(small_folder), "--backends", "torch", "--epochs", "60", *QUICK[2:], *SMALL_NETWORK]
+    for epoch in (1, 10, 20):
+        process = subprocess.Popen([*command, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + PATIENCE
+        while not ((out / "torch" / CHECKPOINT).exists() and load_checkpoint(out / "torch")[0].epochs_done >= epoch):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        given = ["--resume"]
+    resumed = subprocess.run([*command, *given], capture_output=True, text=True, timeout=PATIENCE)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [item["state"] for item in stored(out)["runs"]] == ["done"]
+    run, _ = load_checkpoint(out / "torch")
+    assert [run.epochs_done, len(run.segments)] == [60, 4]
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == FILES
+    assert list(out.rglob("*.part")) == []
 
 
 # The curves

@@ -2,16 +2,26 @@
 
 import gzip
 import hashlib
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pooch
 import pytest
+import requests
 from conftest import write_folder
 
-from lenet_multi.data import load_dataset, published
+from lenet_multi.data import download, load_dataset, published
 from lenet_multi.data.idx import FILE_NAMES
+
+BOMB_BYTES = 1 << 28
+BOMB = gzip.compress(bytes(1 << 20))
+PATIENCE = 60  # seconds until something that does not get anywhere fails the test
 
 
 class Mirror:
@@ -22,6 +32,7 @@ class Mirror:
         self.behavior = "good"
         self.requests: list[str] = []
         self.release = threading.Event()
+        self.poured = 0
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
@@ -37,15 +48,50 @@ class Mirror:
                     body = b"<html>busy, come back later</html>"
                 if mirror.behavior == "decompressed":
                     body = payloads[name]
+                if mirror.behavior == "bomb":
+                    body = BOMB
+                if mirror.behavior == "slow head":
+                    self.drip(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 10_000)
+                    return
+                if mirror.behavior == "redirected":
+                    self.send_response(302)
+                    self.send_header("Location", "/elsewhere")
+                    self.end_headers()
+                    self.pour()
+                    return
                 truncated = mirror.behavior in ("truncated", "stalled")
                 self.send_response(200)
-                if mirror.behavior != "truncated, no length":
+                if mirror.behavior == "encoded":
+                    self.send_header("Content-Encoding", "gzip")
+                if "no length" not in mirror.behavior:
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body[: len(body) // 2] if truncated or "no length" in mirror.behavior else body)
-                self.wfile.flush()
+                if mirror.behavior == "endless, no length":
+                    self.pour()
+                    return
+                if mirror.behavior == "slow":
+                    self.drip(body)
+                    return
+                with suppress(OSError):  # the client may leave before the end
+                    self.wfile.write(body[: len(body) // 2] if truncated or "no length" in mirror.behavior else body)
+                    self.wfile.flush()
                 if mirror.behavior == "stalled":
                     mirror.release.wait(30)
+
+            def drip(self, content):
+                """Send a byte now and then, often enough that the connection is never silent for long."""
+                with suppress(OSError):
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        if mirror.release.wait(0.05):
+                            return
+
+            def pour(self):
+                """Send without an end."""
+                with suppress(OSError):
+                    while not mirror.release.is_set():
+                        self.wfile.write(bytes(1 << 16))
+                        mirror.poured += 1 << 16
 
             def log_message(self, *_):
                 pass
@@ -71,10 +117,12 @@ def mirrors(payloads, monkeypatch, empty_cache):
     """Two local mirrors of a small data set that replaces Fashion-MNIST."""
     mirrors = [Mirror(payloads), Mirror(payloads)]
     digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in payloads.items()}
+    sizes = {name: len(payload) for name, payload in payloads.items()}
     urls = tuple(mirror.url for mirror in mirrors)
-    small = published.Published("Fashion-MNIST", urls, digests, published.FASHION_MNIST.class_names)
+    small = published.Published("Fashion-MNIST", urls, digests, published.FASHION_MNIST.class_names, sizes)
     monkeypatch.setitem(published.PUBLISHED, "fashion-mnist", small)
-    monkeypatch.setattr(published, "STALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "STALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "PATIENCE", 1.0)
     yield mirrors
     for mirror in mirrors:
         mirror.close()
@@ -111,6 +159,11 @@ BAD = {
     "truncated": "connection closed before the end",
     "truncated, no length": "damaged or truncated",
     "stalled": "stalled for 0.3 s",
+    "slow": "slower than 20,000 bytes/s",
+    "slow head": "slower than 20,000 bytes/s",
+    "endless, no length": "more than 222,352 bytes",
+    "bomb": "when decompressed",
+    "redirected": "HTTP 302",
 }
 
 
@@ -176,17 +229,120 @@ def test_a_failed_download_leaves_no_folder(mirrors, tmp_path):
 
 
 def test_a_mirror_must_answer_within_a_few_seconds(mirrors, monkeypatch):
-    timeouts = []
+    request, timeouts = requests.Session.request, []
 
-    class Downloader(pooch.HTTPDownloader):
-        def __init__(self, **settings):
-            timeouts.append(settings["timeout"])
-            super().__init__(**settings)
+    def recorded(*arguments, **settings):
+        timeouts.append(settings["timeout"])
+        return request(*arguments, **settings)
 
-    monkeypatch.setattr(pooch, "HTTPDownloader", Downloader)
+    monkeypatch.setattr(requests.Session, "request", recorded)
     load_dataset("fashion-mnist")
-    assert timeouts == [(published.CONNECT_TIMEOUT, published.STALL_TIMEOUT)] * 4
-    assert published.CONNECT_TIMEOUT <= 5
+    assert timeouts == [(download.CONNECT_TIMEOUT, download.STALL_TIMEOUT)] * 4
+    assert download.CONNECT_TIMEOUT <= 5
+
+
+def test_a_slow_line_that_keeps_up_gets_the_file(monkeypatch):
+    """Slower than the patience alone allows, but as fast as the slowest line that is served."""
+    monkeypatch.setattr(download, "SLOWEST_LINE", 1)
+    monkeypatch.setattr(download, "PATIENCE", 1.0)
+    monkeypatch.setattr(download, "PART_BYTES", 1)
+    mirror = Mirror({"small": bytes(range(40))})
+    mirror.behavior = "slow"
+    try:
+        began = time.monotonic()
+        assert download.download(f"{mirror.url}small.gz", 40) == bytes(range(40))
+        assert time.monotonic() - began > 1.0
+    finally:
+        mirror.close()
+
+
+def test_an_endless_answer_is_read_up_to_its_limit(mirrors):
+    mirrors[0].behavior = mirrors[1].behavior = "endless, no length"
+    with pytest.raises(published.DownloadError):
+        load_dataset("fashion-mnist")
+    for mirror in mirrors:
+        mirror.release.set()
+        assert mirror.poured < 1 << 25  # what the system's buffers hold comes on top
+
+
+def test_a_gzip_bomb_takes_no_more_memory_than_the_file_that_it_claims_to_be():
+    code = (
+        "import gzip, resource, sys\n"
+        "from lenet_multi.data import download\n"
+        f"bomb = bytearray(gzip.compress(bytes({BOMB_BYTES})))\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (int(open('/proc/self/statm').read().split()[0]) * 4096 + 2**25, -1))\n"
+        "try:\n"
+        "    download._decompressed(bomb, 1000)\n"
+        "except download.DataError as problem:\n"
+        "    print(problem)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert process.stdout == "more than 1,000 bytes when decompressed, expected 1,000\n", process.stderr
+
+
+def test_content_that_a_server_says_is_compressed_is_taken_as_it_was_sent(mirrors, payloads):
+    """Servers may describe a gzip file so; then requests would decompress it, without a limit."""
+    mirrors[0].behavior = "encoded"
+    assert len(load_dataset("fashion-mnist").train) == 200
+    assert mirrors[1].requests == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGINT])
+def test_a_download_that_is_ended_leaves_no_file(ending, mirrors, tmp_path):
+    """And no folder, unless the process is killed."""
+    code = (
+        "import signal, sys\n"
+        "from lenet_multi.data import load_dataset, published\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "known = published.FASHION_MNIST\n"
+        "published.PUBLISHED['fashion-mnist'] = published.Published(known.title, (sys.argv[1],), known.digests, ())\n"
+        "load_dataset('fashion-mnist', sys.argv[2])\n"
+    )
+    mirrors[0].behavior = "slow"
+    folder = tmp_path / "mine"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, mirrors[0].url, str(folder)],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not mirrors[0].requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(ending)
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert mirrors[0].requests == [next(iter(FILE_NAMES.values()))]
+    assert files_under(folder) == []
+    assert folder.exists() == (ending == signal.SIGKILL)
+
+
+def test_what_a_download_that_was_killed_while_writing_left_is_removed(mirrors, empty_cache, payloads):
+    folder = empty_cache / "fashion-mnist"
+    folder.mkdir(parents=True)
+    (folder / f".train-images-idx3-ubyte.{'0' * 16}.part").write_bytes(b"half")
+    load_dataset("fashion-mnist")
+    assert files_under(empty_cache) == sorted(payloads)
+
+
+def test_processes_that_download_at_once_do_not_disturb_each_other(mirrors, empty_cache, payloads):
+    problems = []
+
+    def load():
+        try:
+            load_dataset("fashion-mnist")
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert problems == []
+    assert files_under(empty_cache) == sorted(payloads)
 
 
 def test_the_error_names_a_folder_that_cannot_be_written(mirrors, tmp_path):

@@ -1,6 +1,7 @@
 """A run that is really killed, or interrupted at the keyboard, in a process of its own."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EVERY_LOOP, INSTALLED, write_folder
+from conftest import EVERY_LOOP, INSTALLED, is_locked, write_folder
 
 from lenet_multi import train
 from lenet_multi.backends import load_backend
@@ -44,8 +45,8 @@ def start(folder):
                 stderr=subprocess.PIPE,
                 text=True,
                 env=UNSET,
-                # A shell's background job, as these tests may be, hands down that Ctrl-C is to be ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                # A shell's background job, as these tests may be, or nohup hand down what is to be ignored.
+                preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
             )
         )
         return processes[-1]
@@ -93,7 +94,7 @@ def test_killed_and_resumed_a_run_ends_with_the_same_weights_bit_for_bit(backend
 
 # Patches that make a process kill itself at one moment of its run.
 MOMENTS = {
-    "the first checkpoint is there": "kill_after(lenet_multi.runs.trainer, 'create_run_folder', 1)",
+    "the first checkpoint is there": "kill_after(lenet_multi.runs.trainer, 'save_first_checkpoint', 1)",
     "a batch is being trained": "kill_before(torch.Tensor, 'backward', 100)",
     "a checkpoint is about to take its place": "kill_before(pathlib.Path, 'replace', 3)",
     "a checkpoint has just taken its place": "kill_after(pathlib.Path, 'replace', 3)",
@@ -166,6 +167,22 @@ def test_a_run_stopped_before_its_first_epoch_goes_on_in_the_framework_it_began_
     assert [segment.backend for segment in load_checkpoint(out)[0].segments] == [name]
 
 
+def test_the_command_that_resumes_a_run_is_accepted_whatever_the_folder_is_called(
+    small_folder, tmp_path, monkeypatch, capsys
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(load_backend("torch"), "train", interrupt)
+        arguments = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32", "--data-dir=-data"]
+        assert train.main([*arguments, "--out=-dash and space"]) == 130
+    command = shlex.split(capsys.readouterr().err.partition("continue with: ")[2])
+    assert train.main(command[3:]) == 0
+    assert load_checkpoint(Path("-dash and space"))[0].epochs_done == 1
+
+
 @pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
 def test_ctrl_c_keeps_the_last_whole_epoch_says_how_to_go_on_and_exits_130(backend_and_loop, start, tmp_path):
     name, loop = backend_and_loop
@@ -203,3 +220,30 @@ def test_ctrl_c_while_the_framework_is_still_loading_is_one_line_too(start, tmp_
     assert process.returncode in (130, -signal.SIGINT), errors
     assert errors.startswith("interrupted")
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_asked_to_end_before_its_first_checkpoint_leaves_no_folder(number, start, tmp_path):
+    out = tmp_path / "run"
+    process = start(out)
+    deadline = time.monotonic() + PATIENCE
+    while not (out.exists() and is_locked(out)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (128 + number, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_run_that_is_asked_to_end_leaves_its_last_checkpoint(name, start, tmp_path):
+    out = tmp_path / "run"
+    process = start(out, "--backend", name)
+    wait_for_epoch(process, out, 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert [path.name for path in out.iterdir()] == [CHECKPOINT]
+    assert 1 <= load_checkpoint(out)[0].epochs_done < EPOCHS

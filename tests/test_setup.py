@@ -17,14 +17,27 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from lenet_multi.architecture import PRESETS
+from lenet_multi.runs.checkpoint import Run, save_checkpoint
+from lenet_multi.training.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = sorted((ROOT / "constraints").glob("*.txt"))
-PROGRAMS = ["basename", "bash", "cat", "chmod", "cmp", "comm", "cut", "dirname", "env", "grep", "head", "ln", "mkdir"]
-PROGRAMS += ["rm", "sed", "sort", "touch", "uname", "wc"]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """The version of each package in a constraints file."""
+    return dict(re.findall(r"^([^#=]+)==(.*)$", path.read_text(), flags=re.M))
+
+
+TORCH = pins(CONSTRAINTS[0])["torch"]
+PROGRAMS = ["basename", "bash", "cat", "chmod", "cmp", "comm", "cut", "dirname", "env", "flock", "grep", "head", "ln"]
+PROGRAMS += ["mkdir", "rm", "sort", "tail", "uname"]
 
 # Stands in for Python {version}: tells its version, creates environments that are copies of itself, and notes what pip
 # is asked to install.
@@ -33,7 +46,9 @@ case "$*" in
 *version_info*) [[ "$*" == *"'{version}'"* ]] ;;
 *platform*) echo "python3 is {version}.1" ;;
 *"import ensurepip, venv"*) {has_venv} ;;
-"-m venv --clear "*) mkdir -p "$4/bin" && cat "$0" >"$4/bin/python" && chmod +x "$4/bin/python" ;;
+"-m venv --clear "*)
+    {venv} && rm -rf "$4" && mkdir "$4" "$4/bin" && cat "$0" >"$4/bin/python" && chmod +x "$4/bin/python"
+    ;;
 "-m pip --version") ;;
 "-m pip install "*) echo "$*" >>"{log}" ; {pip} ;;
 *urlopen*) false ;;
@@ -53,7 +68,8 @@ class Machine:
             made.mkdir(parents=True)
         for program in PROGRAMS:
             (self.bin / program).symlink_to(shutil.which(program) or program)
-        shutil.copy(ROOT / "scripts" / "setup", self.clone / "scripts")
+        for script in ("setup", "pytorch-index"):
+            shutil.copy(ROOT / "scripts" / script, self.clone / "scripts")
         shutil.copytree(ROOT / "constraints", self.clone / "constraints")
         shutil.copy(ROOT / "pyproject.toml", self.clone)
 
@@ -62,8 +78,11 @@ class Machine:
         path.write_text(text)
         path.chmod(0o755)
 
-    def add_python(self, version: str, path: str = "", has_venv: bool = True, pip: str = "true") -> None:
-        text = PYTHON.format(version=version, has_venv=str(has_venv).lower(), log=self.log, pip=pip)
+    def add_python(self, version: str, path: str = "", **results: str) -> None:
+        """Add a Python; `results` has `true` or `false` for what succeeds: `has_venv`, `venv` and `pip`."""
+        text = PYTHON.format(
+            version=version, log=self.log, **{"has_venv": "true", "venv": "true", "pip": "true"} | results
+        )
         self.add_program(self.bin / (path or f"python{version}"), text)
 
     def setup(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
@@ -111,13 +130,13 @@ def test_the_tests_get_the_python_that_most_frameworks_support(machine, there, v
 
 
 @pytest.mark.parametrize(
-    ("version", "left_out"), [("3.12", []), ("3.13", ["mxnet"]), ("3.14", ["mxnet", "tensorflow"])]
+    ("version", "left_out"), [("3.12", []), ("3.13", ["mxnet"]), ("3.14", ["tensorflow", "mxnet"])]
 )
 def test_what_the_tests_leave_out_is_said_on_every_call(machine, version, left_out):
     machine.add_python(version)
     for _ in range(2):
-        said = re.findall(rf"left out: (\w+) does not support Python {version}", machine.setup("test").stderr)
-        assert said == left_out
+        messages = machine.setup("test").stderr
+        assert re.findall(rf"left out: (\w+) supports Python 3.11 .+ 3.1\d, not {version}", messages) == left_out
 
 
 @pytest.mark.parametrize("name", ["python3", "python", "../home/.pyenv/versions/3.12.7/bin/python"])
@@ -151,9 +170,50 @@ def test_an_install_that_failed_is_tried_again(machine):
     done = machine.setup("torch")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: cannot install lenet-multi[torch]")
-    shutil.rmtree(machine.clone / ".venv-3.13")
-    machine.add_python("3.13")
+    machine.add_python("3.13", path=str(machine.clone / ".venv-3.13" / "bin" / "python"))
     assert machine.chosen("torch") == "3.13"
+    assert len(machine.log.read_text().splitlines()) == 2
+
+
+def test_an_environment_that_cannot_be_created_is_an_error(machine):
+    machine.add_python("3.13", venv="false")
+    done = machine.setup("torch")
+    assert done.returncode == 2
+    assert "error: cannot create" in done.stderr
+
+
+def test_the_environment_of_the_tests_is_ready_for_every_backend(machine):
+    machine.add_python("3.12")
+    machine.chosen("test")
+    for extra in ("torch", "tensorflow", "mxnet", "all"):
+        machine.chosen(extra)
+    assert len(machine.log.read_text().splitlines()) == 1
+
+
+def test_a_better_python_takes_the_place_of_an_environment_that_is_ready(machine):
+    machine.add_python("3.13")
+    assert machine.chosen("test") == "3.13"
+    machine.add_python("3.12")
+    assert machine.chosen("test") == "3.12"
+
+
+def test_an_environment_whose_python_is_no_longer_found_is_kept(machine):
+    machine.add_python("3.12")
+    machine.chosen("torch")
+    (machine.bin / "python3.12").unlink()
+    assert machine.chosen("torch") == "3.12"
+    assert machine.chosen("tensorflow") == "3.12"
+
+
+def test_a_moved_clone_gets_a_new_environment(machine):
+    machine.add_python("3.13")
+    machine.chosen("torch")
+    old = machine.clone / ".venv-3.13" / "old"
+    old.touch()
+    machine.clone = machine.clone.rename(machine.clone.with_name("moved"))
+    machine.add_python("3.13")
+    machine.chosen("torch")
+    assert not (machine.clone / ".venv-3.13" / "old").exists()
 
 
 def test_the_link_leads_to_the_environment_for_all_frameworks(machine):
@@ -168,11 +228,20 @@ def test_the_link_leads_to_the_environment_for_all_frameworks(machine):
     assert link.readlink() == Path(".venv-3.12")
 
 
-def test_a_folder_named_venv_is_left_alone(machine):
+def test_a_folder_named_venv_is_left_alone_and_the_user_told(machine):
     (machine.clone / ".venv").mkdir()
     machine.add_python("3.13")
-    machine.chosen("all")
+    done = machine.setup("all")
     assert list((machine.clone / ".venv").iterdir()) == []
+    assert f". {machine.clone}/.venv-3.13/bin/activate" in done.stderr
+
+
+def test_an_environment_of_an_earlier_version_makes_way_for_the_link(machine):
+    (machine.clone / ".venv").mkdir()
+    (machine.clone / ".venv" / ".installed-test").touch()
+    machine.add_python("3.13")
+    machine.chosen("torch")
+    assert (machine.clone / ".venv").readlink() == Path(".venv-3.13")
 
 
 def test_a_version_can_be_chosen(machine):
@@ -184,7 +253,16 @@ def test_a_version_can_be_chosen(machine):
 def test_a_version_that_the_backend_does_not_support_cannot_be_chosen(machine):
     machine.add_python("3.13")
     assert machine.error("mxnet", LENET_MULTI_PYTHON="3.13") == (
-        "error: the mxnet backend needs Python 3.12 or 3.11: LENET_MULTI_PYTHON is '3.13'"
+        "error: LENET_MULTI_PYTHON is '3.13', but the mxnet backend needs Python 3.11 or 3.12: choose such a version, "
+        "or unset the variable"
+    )
+
+
+def test_a_version_that_is_chosen_and_not_found_is_an_error(machine):
+    machine.add_python("3.11", path="python3")
+    assert machine.error("torch", LENET_MULTI_PYTHON="3.14") == (
+        "error: LENET_MULTI_PYTHON is 3.14, but no such Python was found (python3 is 3.11.1): install it, or unset the "
+        "variable"
     )
 
 
@@ -192,31 +270,46 @@ def test_a_version_that_the_backend_does_not_support_cannot_be_chosen(machine):
 def test_a_python_that_is_too_old_or_too_new_is_an_error(machine, there):
     machine.add_python(there, path="python3")
     assert machine.error("torch") == (
-        "error: the torch backend needs Python 3.14 or 3.13 or 3.12 or 3.11, and none was found "
+        "error: the torch backend needs Python 3.11 to 3.14, and none was found "
         f"(python3 is {there}.1): install one, for example with pyenv, or install uv, which downloads one"
     )
 
 
 def test_no_python_at_all_is_an_error(machine):
-    assert "(no python3 is there)" in machine.error("mxnet")
+    assert "(there is no python3)" in machine.error("mxnet")
 
 
 def test_the_documentation_needs_all_frameworks(machine):
     machine.add_python("3.13")
-    assert "needs Python 3.12 or 3.11" in machine.error("docs")
+    assert "needs Python 3.11 or 3.12" in machine.error("docs")
 
 
 def test_a_python_without_venv_is_named_with_the_package_to_install(machine):
-    machine.add_python("3.13", has_venv=False)
+    machine.add_python("3.13", has_venv="false")
     error = machine.error("torch")
-    assert f"{machine.bin}/python3.13 lacks the module venv" in error
-    assert "sudo apt install python3.13-venv" in error
+    assert "the torch backend needs Python 3.11 to 3.14 with the module venv" in error
+    assert f"install it for {machine.bin}/python3.13 (on Debian and Ubuntu: sudo apt install python3.13-venv)" in error
 
 
 def test_another_python_takes_the_place_of_one_without_venv(machine):
-    machine.add_python("3.13", has_venv=False)
+    machine.add_python("3.13", has_venv="false")
     machine.add_python("3.11")
     assert machine.chosen("torch") == "3.11"
+
+
+@pytest.mark.parametrize(("backend", "version"), [("torch", "3.13"), ("mxnet", "3.12")])
+def test_a_resumed_run_gets_the_environment_of_its_backend(machine, backend, version):
+    machine.add_python("3.12")
+    machine.add_python("3.13")
+    architecture = PRESETS["lenet5"]
+    settings = Settings("synthetic", "", 10, 10, 1, 2, 0.1, seed=0)
+    parameters = {name: np.zeros(shape, np.float32) for name, shape in architecture.parameter_shapes.items()}
+    save_checkpoint(machine.clone, Run(architecture, settings, backend, "plain"), parameters)
+    shutil.copy(ROOT / "scripts" / "train", machine.clone / "scripts")
+    command = ["bash", str(machine.clone / "scripts" / "train"), "--resume", "--out", str(machine.clone)]
+    subprocess.run(command, env={"PATH": str(machine.bin), "HOME": str(machine.home)}, check=True)
+    assert f"constraints/{version}.txt" in machine.log.read_text()
+    assert f"[{backend}]" in machine.log.read_text()
 
 
 def test_an_unknown_extra_is_an_error(machine):
@@ -255,7 +348,7 @@ def test_a_download_that_fails_is_an_error(machine):
     done = machine.setup("mxnet")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        "error: the mxnet backend needs Python 3.12 or 3.11, and none was found"
+        "error: the mxnet backend needs Python 3.11 or 3.12, and uv could not download it"
     )
 
 
@@ -284,7 +377,8 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
         info = "lenet_multi-1.dist-info"
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: lenet-multi\\nVersion: 1\\n"
-                       "Provides-Extra: torch\\nRequires-Dist: torch>=2; extra == 'torch'\\n")
+                       "Provides-Extra: torch\\nRequires-Dist: torch>=2; extra == 'torch'\\n"
+                       "Provides-Extra: all\\nRequires-Dist: torch>=2; extra == 'all'\\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(f"{info}/RECORD", "")
     return name
@@ -297,8 +391,8 @@ def build_wheel(*args):
 @pytest.fixture
 def index(tmp_path) -> Iterator[str]:
     """A web server with two package indexes: /pypi with PyTorch's usual build, and /cpu with its CPU build."""
-    write_wheel(tmp_path / "web" / "pypi" / "torch", "torch", "2.13.0")
-    write_wheel(tmp_path / "web" / "cpu" / "torch", "torch", "2.13.0+cpu")
+    write_wheel(tmp_path / "web" / "pypi" / "torch", "torch", TORCH)
+    write_wheel(tmp_path / "web" / "cpu" / "torch", "torch", f"{TORCH}+cpu")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -306,7 +400,7 @@ def index(tmp_path) -> Iterator[str]:
         server.shutdown()
 
 
-def installed_torch(machine: Machine, **variables: str) -> str:
+def installed_torch(machine: Machine, extra: str = "torch", **variables: str) -> str:
     """The version of PyTorch that a real Python installs."""
     (machine.clone / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -316,27 +410,27 @@ def installed_torch(machine: Machine, **variables: str) -> str:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     (machine.bin / f"python{version}").symlink_to(Path(sys.base_prefix) / "bin" / f"python{version}")
     nothing_else = {"PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "127.0.0.1", "LENET_MULTI_PYTHON": version}
-    done = machine.setup("torch", **variables, **nothing_else)
+    done = machine.setup(extra, **variables, **nothing_else)
     assert done.returncode == 0, done.stderr
     (info,) = (machine.clone / f".venv-{version}").glob("lib/python*/site-packages/torch-*.dist-info")
     return info.name.removeprefix("torch-").removesuffix(".dist-info")
 
 
-def test_without_a_gpu_the_cpu_build_of_pytorch_is_installed(machine, index):
-    assert (
-        installed_torch(machine, PIP_INDEX_URL=f"{index}/pypi", LENET_MULTI_PYTORCH_INDEX=f"{index}/cpu")
-        == "2.13.0+cpu"
-    )
+@pytest.mark.parametrize("extra", ["torch", "all"])
+def test_without_a_gpu_the_cpu_build_of_pytorch_is_installed(machine, index, extra):
+    variables = {"PIP_INDEX_URL": f"{index}/pypi", "LENET_MULTI_PYTORCH_INDEX": f"{index}/cpu"}
+    assert installed_torch(machine, extra, **variables) == f"{TORCH}+cpu"
 
 
 def test_with_a_gpu_the_usual_build_of_pytorch_is_installed(machine, index):
     machine.add_program(machine.bin / "nvidia-smi", "#!/bin/bash\necho GPU 0\n")
-    assert installed_torch(machine, PIP_INDEX_URL=f"{index}/pypi", LENET_MULTI_PYTORCH_INDEX=f"{index}/cpu") == "2.13.0"
+    variables = {"PIP_INDEX_URL": f"{index}/pypi", "LENET_MULTI_PYTORCH_INDEX": f"{index}/cpu"}
+    assert installed_torch(machine, **variables) == TORCH
 
 
 def test_where_the_index_of_cpu_builds_does_not_answer_pypi_is_used(machine, index):
-    done = installed_torch(machine, PIP_INDEX_URL=f"{index}/pypi", LENET_MULTI_PYTORCH_INDEX=f"{index}/nowhere")
-    assert done == "2.13.0"
+    variables = {"PIP_INDEX_URL": f"{index}/pypi", "LENET_MULTI_PYTORCH_INDEX": f"{index}/nowhere"}
+    assert installed_torch(machine, **variables) == TORCH
 
 
 # The constraints.
@@ -346,15 +440,15 @@ def test_where_the_index_of_cpu_builds_does_not_answer_pypi_is_used(machine, ind
 def test_the_constraints_pin_every_requirement(path):
     """Each requirement that applies to this Python is pinned, at a version that it allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pins = dict(re.findall(r"^([^#=]+)==(.*)$", path.read_text(), flags=re.M))
+    pinned = pins(path)
     texts = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
     environment = {"python_version": path.stem, "python_full_version": f"{path.stem}.0", "extra": ""}
     for requirement in map(Requirement, texts):
         name = canonicalize_name(requirement.name)
         if name == "lenet-multi" or (requirement.marker and not requirement.marker.evaluate(environment)):
             continue
-        assert name in pins, f"{path.name} does not pin {name}: run scripts/lock"
-        assert requirement.specifier.contains(pins[name]), f"{path.name}: {name} {pins[name]}: run scripts/lock"
+        assert name in pinned, f"{path.name} does not pin {name}: run scripts/lock"
+        assert requirement.specifier.contains(pinned[name]), f"{path.name}: {name} {pinned[name]}: run scripts/lock"
 
 
 def test_the_bash_scripts_have_no_lint():

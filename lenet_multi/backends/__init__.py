@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import platform
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
+from lenet_multi.system.memory import address_space_left, in_words
 from lenet_multi.system.process import limit_openmp_spinning, track_environment_changes
 from lenet_multi.system.stderr import say
 
@@ -24,6 +27,12 @@ ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
 # The newest Python that a framework supports, if newer ones exist. A test compares it with pyproject.toml's markers and
 # with constraints/.
 NEWEST_PYTHON = {"tensorflow": (3, 13), "mxnet": (3, 12)}
+# With less address space than this, PyTorch and MXNet end the process when they are imported. Measured: PyTorch 2.13 and
+# MXNet 1.9 need 0.7 GB, TensorFlow 2.21 1.3 GB.
+LEAST_ADDRESS_SPACE = 600 * 10**6
+MORE_MEMORY = "free some memory, or raise the limit of this process (ulimit -v)"
+# The loader names a cause, such as a forbidden operation, unless there is no memory.
+OUT_OF_MEMORY = r"Cannot allocate memory|failed to map segment from shared object$"
 
 
 def canonical_name(name: str) -> str:
@@ -46,13 +55,15 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(name for name, spec in specs.items() if spec and spec.origin)
 
 
-def unsupported_python(name: str) -> str | None:
-    """`supports Python up to 3.12, not 3.13`, where this Python is too new for the backend's framework; else None."""
+def why_unsupported(name: str) -> str | None:
+    """Why a backend's framework cannot be installed here, as in `supports Python up to 3.12, not 3.13`; None if it can."""
     running = sys.version_info[:2]
     newest = NEWEST_PYTHON.get(name, running)
-    if running <= newest:
-        return None
-    return f"supports Python up to {_dotted(newest)}, not {_dotted(running)}"
+    if running > newest:
+        return f"supports Python up to {_dotted(newest)}, not {_dotted(running)}"
+    if name == "mxnet" and sys.platform != "linux" and platform.machine() != "x86_64":
+        return f"has no wheels for {platform.system()} on {platform.machine()}"
+    return None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -61,7 +72,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 def why_missing(name: str) -> str:
     """Why a backend's framework is not installed, in a few words."""
-    if unsupported := unsupported_python(name):
+    if unsupported := why_unsupported(name):
         return f"{BACKENDS[name]} {unsupported}"
     return f'not installed: pip install "lenet-multi[{name}]"'
 
@@ -76,13 +87,19 @@ def require_installed(name: str) -> str:
     if name in installed_backends():
         return name
     needs = f"the {name} backend needs {BACKENDS[name]}"
-    if unsupported := unsupported_python(name):
-        raise UserError(f"{needs}, which {unsupported}: {_older_python(name)}")
+    if unsupported := why_unsupported(name):
+        raise UserError(f"{needs}, which {unsupported}: {_instead(name)}")
     raise UserError(f'{needs}: pip install "lenet-multi[{name}]"')
 
 
-def _older_python(name: str) -> str:
-    return f"create an environment with Python {_dotted(NEWEST_PYTHON[name])}, or choose another backend"
+def _instead(name: str) -> str:
+    """What to do where a framework is not supported."""
+    older = name in NEWEST_PYTHON and sys.version_info[:2] > NEWEST_PYTHON[name]
+    return (
+        f"create an environment with Python {_dotted(NEWEST_PYTHON[name])}, or "
+        if older
+        else ""
+    ) + ("choose another backend")
 
 
 def choose_backends(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,6 +147,11 @@ def load_backend(name: str, fast: bool = False) -> Backend:
         UserError: if the backend is unknown or has no fast loop, or its framework is not installed or fails to import.
     """
     name = require_installed(name)
+    left = address_space_left()
+    if left is not None and left < LEAST_ADDRESS_SPACE:
+        raise UserError(
+            f"{BACKENDS[name]} cannot be imported in {in_words(left)} of address space: {MORE_MEMORY}"
+        )
     package = "lenet_multi.fast" if fast else "lenet_multi.backends"
     module = f"{package}.{name}"
     if fast and find_spec(module) is None:
@@ -139,7 +161,7 @@ def load_backend(name: str, fast: bool = False) -> Backend:
         with track_environment_changes():
             limit_openmp_spinning()
             backend = cast("Backend", import_module(module))
-    except (ImportError, OSError, AttributeError) as problem:
+    except (ImportError, OSError, AttributeError, MemoryError) as problem:
         if isinstance(problem, AttributeError) and "NumPy 2" not in str(problem):
             raise
         raise UserError(_import_failure(name, problem)) from problem
@@ -153,14 +175,16 @@ def load_backend(name: str, fast: bool = False) -> Backend:
 def _import_failure(name: str, problem: Exception) -> str:
     """Why a framework that is installed cannot be imported, and what to do."""
     reason = " ".join(str(problem).split())
-    if unsupported := unsupported_python(name):
+    if isinstance(problem, MemoryError) or re.search(OUT_OF_MEMORY, reason):
+        return f"{BACKENDS[name]} cannot be imported ({reason or 'out of memory'}): {MORE_MEMORY}"
+    if unsupported := why_unsupported(name):
         reason += f"; it {unsupported}"
-        advice = _older_python(name)
+        advice = _instead(name)
     elif isinstance(problem, AttributeError):  # NumPy 2 lacks a name
         advice = 'pip install "numpy<2"'
     elif isinstance(problem, ImportError) and problem.name == "distutils":
-        # Python 3.12 has no distutils. Setuptools replaces it, up to version 80.
-        advice = 'pip install "setuptools<81"'
+        # Python 3.12 removed distutils, which setuptools provides.
+        advice = "pip install setuptools"
     else:
         advice = f'reinstall it with pip install "lenet-multi[{name}]"'
     return f"{BACKENDS[name]} is installed but cannot be imported ({reason}): {advice}"

@@ -16,7 +16,7 @@ from lenet_multi.training.recorder import Recorder
 
 # MXNet 1.9.1, the last release, uses `numpy.bool`, which NumPy 1.24 removed.
 if "bool" not in vars(numpy):
-    vars(numpy)["bool"] = numpy.bool_
+    numpy.bool = numpy.bool_
 # By default MXNet uses half of the cores. It reads this variable on import.
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 # MXNet's default engine computes in a second thread. The OpenMP threads of the second

@@ -10,6 +10,7 @@ import numpy as np
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import choose_backends, load_backend
 from lenet_multi.backends.layouts import channels_first_shape
+from lenet_multi.runs.memory import require_memory
 
 Shape = tuple[int, ...]
 
@@ -17,6 +18,7 @@ Shape = tuple[int, ...]
 def measured_shapes(backend_name: str, architecture: Architecture) -> tuple[str, dict[str, Shape]]:
     """The framework's layout, and each layer's output shape for one example, in that layout, batch dimension first."""
     backend = load_backend(backend_name)
+    require_memory(backend, architecture, "cpu", examples=1)
     net = backend.LeNet(architecture, device="cpu")
     outputs = backend.layer_outputs(net, np.zeros((1, *architecture.input_shape), np.float32))
     return backend.LAYOUT, {name: output.shape for name, output in outputs.items()}

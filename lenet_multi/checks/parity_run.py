@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import choose_backends, load_backend
-from lenet_multi.backends.devices import choose_device
 from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
 from lenet_multi.checks.parity_checks import CheckResult, run_checks
 from lenet_multi.checks.parity_table import as_json, failures, result_row, table_row
 from lenet_multi.data import load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
+from lenet_multi.runs.memory import require_memory
 from lenet_multi.system.machine import describe_machine
 from lenet_multi.system.process import seconds_since_process_start
 
@@ -129,5 +129,5 @@ def prepare_parity_run(
         )
     loaded = {name: load_backend(name, fast=loop == "fast") for name in names}
     for backend in loaded.values():
-        choose_device(device, backend.available_devices(), backend.FRAMEWORK)
+        require_memory(backend, architecture, device, BATCH_SIZE, loop=loop, training=True)
     return ParityRun(loaded, left_out, fixture)

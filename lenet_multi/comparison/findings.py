@@ -14,10 +14,12 @@ from lenet_multi.architecture import NUM_CLASSES, Architecture
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.checks.fixture import Fixture
 from lenet_multi.checks.float64_reference import log_softmax
+from lenet_multi.checks.layer_checks import LEAST_LOSS
 from lenet_multi.checks.layer_shapes import LayerShapes, measure_layer_shapes
 from lenet_multi.checks.parity_checks import PARITY_CHECKS, CheckResult, ParityCheck, run_checks
 from lenet_multi.checks.parity_table import as_json
 from lenet_multi.data import BatchSampler, Dataset
+from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.weights import Parameters
 from lenet_multi.training.points import Point
 
@@ -41,6 +43,7 @@ def predict(
         float32 (N, classes).
     """
     backend = load_backend(backend_name)
+    require_memory(backend, architecture, device, min(CHUNK, len(images)))
     net = backend.LeNet(architecture, device=device)
     backend.set_parameters(net, parameters)
     last = list(architecture.named_layers)[-1]
@@ -156,7 +159,7 @@ def check_trained_network(network: ComparedNetwork, dataset: Dataset, backends: 
     largest = max(float(np.abs(output).max()) for output in fixture.outputs.values())
     logit = float(np.abs(fixture.outputs[fixture.last_layer]).max())
     loss, _ = fixture.loss_and_gradients
-    scales = {4: largest, 5: logit / max(loss, 1e-6), 9: 1.0, 10: largest}
+    scales = {4: largest, 5: logit / max(loss, LEAST_LOSS), 9: 1.0, 10: largest}
     checks = tuple(
         _scaled(check, scales[check.number], len(smaller.test)) for check in PARITY_CHECKS if check.number in scales
     )

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import canonical_name
-from lenet_multi.comparison.plan import Plan, RunSpec
+from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec
 from lenet_multi.comparison.results import RunResult
 from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT, OLD_NAMES, Run, load_checkpoint
 from lenet_multi.runs.options import architecture_from
+from lenet_multi.runs.outputs import locked_run
 from lenet_multi.runs.weights import load_weights
 from lenet_multi.system.atomic_files import require_absent, write_atomically
+from lenet_multi.system.folder_lock import locked_folder
 from lenet_multi.training.settings import Settings
 
 COMPARISON, REPORT, CURVES_PNG, CURVES_SVG = "compare.json", "report.html", "curves.png", "curves.svg"
 RESULT_FILES = (REPORT, CURVES_PNG, CURVES_SVG)  # written after all runs
 START = "start.safetensors"  # the weights that all runs start from
+MAX_COMPARISON = 2**28  # bytes of compare.json; 100 networks, tested on 10,000 examples, take about 60 MB
+
+
+def locked_comparison(out: Path) -> AbstractContextManager[None]:
+    """The folder of a comparison, created and locked as in `locked_folder`; its runs have locks of their own."""
+    return locked_folder(out, (COMPARISON, *RESULT_FILES, START))
 
 
 def to_json(described: Mapping[str, Any]) -> bytes:
@@ -54,16 +62,36 @@ def stored_plan(out: Path) -> Plan | None:
             return None
         raise UserError(f"--resume: '{out}' holds no {COMPARISON}, so there is no comparison to resume: omit --resume")
     try:
+        if not path.is_file():
+            raise ValueError("a pipe or a device, which may have no end")
+        if path.stat().st_size > MAX_COMPARISON:
+            raise ValueError(f"larger than {MAX_COMPARISON:,} bytes")
         described = json.loads(path.read_bytes())["plan"]
         names = [canonical_name(name) for name in described["backends"]]
         vary = described["vary"]
         if isinstance(vary, dict):  # written before options could vary together
             vary = [{name: values} for name, values in vary.items()]
-        groups = [{_renamed(name): [str(value) for value in values] for name, values in g.items()} for g in vary]
-        options = {_renamed(name): value for name, value in described["options"].items()}
+        groups = [{_renamed(name): [_value(value) for value in values] for name, values in g.items()} for g in vary]
+        options = {_renamed(name): _value(value) for name, value in described["options"].items()}
+        # Other names, such as `help` and `out`, are options of `train` that a comparison does not pass on.
+        if not names or not {*options, *chain(*groups)} <= OPTIONS.keys():
+            raise ValueError("not the options of a comparison")
+        for sizes in ({len(values) for values in group.values()} for group in groups):
+            if len(sizes) != 1 or 0 in sizes:
+                raise ValueError("options that vary together have as many values as each other")
         return Plan(names, groups, options, bool(described.get("same_start", False)))
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise UserError(f"'{path}' is not a comparison file: move it away, or choose another --out") from problem
+
+
+def _value(value: Any) -> str:
+    """The value of an option as on the command line; TypeError or ValueError if it cannot be one."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise TypeError("the value of an option is text or a number")
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("no argument of a command holds a null byte")
+    return text
 
 
 def _renamed(option: str) -> str:
@@ -170,12 +198,15 @@ def existing_run(
         loop_before: the loop that the resumed comparison gave for this run.
 
     Raises:
-        UserError: when its options differ from the run's.
+        UserError: when its options differ from the run's, or another process is training it.
     """
     folder = out / spec.folder
-    if not (folder / CHECKPOINT).exists():
+    if not folder.is_dir():
         return None
-    run, _ = load_checkpoint(folder)
+    with locked_run(folder):  # a run of a killed comparison may still be ending
+        if not (folder / CHECKPOINT).exists():
+            return None
+        run, _ = load_checkpoint(folder)
     trained_in = ", ".join(dict.fromkeys([*(segment.backend for segment in run.segments), run.backend]))
     if trained_in != spec.backend:
         raise UserError(
@@ -205,23 +236,3 @@ def existing_run(
                 difference = f"the {name} differs from that of the run in '{folder}'"
             raise UserError(f"{difference}: omit the option, or choose another --out")
     return run
-
-
-@contextmanager
-def exclusive_lock(out: Path) -> Iterator[None]:
-    """Keep other comparisons out of the folder; best effort: Windows and some file systems have no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another comparison is running in --out '{out}': wait until it ends") from None
-        yield
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from typing import Any
 from lenet_multi.backends import BACKENDS
 from lenet_multi.errors import UserError
 from lenet_multi.runs.options import RUN_OPTIONS
+from lenet_multi.system.option_parser import option_words
 
 VaryGroup = dict[str, list[str]]  # options that vary together: name to values
 
@@ -82,7 +83,8 @@ class Plan:
         duplicate = next((spec for spec in specs if folders.count(spec.folder.casefold()) > 1), None)
         if duplicate:
             raise UserError(
-                f"two runs would share the folder '{duplicate.folder}', with case ignored: choose different values"
+                f"two runs would share the folder '{duplicate.folder}' (upper and lower case count as the same): "
+                "choose different values"
             )
         return specs
 
@@ -118,7 +120,7 @@ class Plan:
         for group in self.vary:
             words += ["--vary", *(f"{name}={OPTIONS[name].separator.join(values)}" for name, values in group.items())]
         for name, value in self.options.items():
-            words += [f"--{name}", str(value)]
+            words += option_words(name, value)
         if self.same_start:
             words.append("--same-start")
         return f"{shlex.join(words)} --out DIR"

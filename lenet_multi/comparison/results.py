@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Column title to a value of the run's summary and its format.
 COLUMNS = {
-    "loss": ("loss", "{:.3f}"),
+    "loss": ("loss", "{:z.3f}"),  # z: rounding can make a loss of 0 negative
     "train acc": ("train_acc", "{:.3f}"),
     "test acc": ("test_acc", "{:.3f}"),
     "loop": ("loop", "{}"),

@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from lenet_multi.comparison.folder import (
     REPORT,
     RESULT_FILES,
     START,
-    exclusive_lock,
     existing_run,
     has_runs,
+    locked_comparison,
     rename_old_folders,
     require_same_start,
     require_unused,
@@ -42,14 +41,16 @@ from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import svg
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, architecture_from, network_of, recipe, run_parser
-from lenet_multi.runs.outputs import OUTPUTS, write_outputs
+from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
 from lenet_multi.runs.weights import architecture_of, load_weights
-from lenet_multi.system.atomic_files import CreatedFolder, require_absent, write_atomically
+from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
 from lenet_multi.system.machine import describe_machine
+from lenet_multi.system.names import readable
+from lenet_multi.system.option_parser import option_words
 from lenet_multi.system.signals import ignore_sigint
 from lenet_multi.system.stderr import say
-from lenet_multi.training.curves import png
+from lenet_multi.training.curves import png, write_figure
 
 PROG = "python -m lenet_multi.compare"
 
@@ -125,6 +126,16 @@ def run_comparison(
         UserError: as for `compare`.
         KeyboardInterrupt: on Ctrl-C; its text has the command that resumes the comparison.
     """
+    if resume:
+        stored_plan(out)  # before locking, which creates the folder
+    with locked_comparison(out):
+        return _run_locked(out, backends, vary, options, resume, same_start)
+
+
+def _run_locked(
+    out: Path, backends: str | None, vary: list[VaryGroup], options: dict[str, Any], resume: bool, same_start: bool
+) -> Comparison:
+    """Run the comparison as the only process in its folder."""
     before = stored_plan(out) if resume else None
     if before:
         vary, same_start = vary or before.vary, same_start or before.same_start
@@ -163,20 +174,14 @@ def run_comparison(
     if before:
         _note_dropped_runs(before, plan)
 
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(CreatedFolder(out))
-        except OSError as problem:
-            raise UserError(f"--out '{out}' cannot be created ({problem.strerror}): choose another folder") from problem
-        stack.enter_context(exclusive_lock(out))
-        note_left_out(left_out)
-        try:
-            results = _train_all(plan, args_of, found, out)
-            say("comparing the networks")
-            return _write_results(out, plan, results, dataset)
-        except KeyboardInterrupt:
-            command = shlex.join([sys.executable, "-m", "lenet_multi.compare", "--resume", "--out", str(out)])
-            raise KeyboardInterrupt(f"'{out}' keeps what was trained; continue with: {command}") from None
+    note_left_out(left_out)
+    try:
+        results = _train_all(plan, args_of, found, out)
+        say("comparing the networks")
+        return _write_results(out, plan, results, dataset)
+    except KeyboardInterrupt:
+        words = [sys.executable, "-m", "lenet_multi.compare", "--resume", *option_words("out", out)]
+        raise KeyboardInterrupt(f"'{out}' keeps what was trained; continue with: {shlex.join(words)}") from None
 
 
 def _note_dropped_runs(before: Plan, plan: Plan) -> None:
@@ -236,7 +241,7 @@ def _write_initial_weights(plan: Plan, args: argparse.Namespace, out: Path) -> N
         "device": args.device,
     }
     reason = run_in_process(
-        [sys.executable, "-m", "lenet_multi.runs.initial_weights", str(out / START), json.dumps(spec)]
+        [sys.executable, "-m", "lenet_multi.runs.initial_weights", "--", str(out / START), json.dumps(spec)]
     )
     if reason:
         raise UserError(f"--same-start: the initial weights of '{first.name}' cannot be drawn ({reason})")
@@ -247,7 +252,8 @@ def _train_one(plan: Plan, spec: RunSpec, args: argparse.Namespace, out: Path, r
     folder = out / spec.folder
     if run and run.epochs_done and run.epochs_done >= (args.epochs or run.settings.epochs):
         say(f"epochs done: {run.epochs_done} of {run.settings.epochs}")
-        write_outputs(folder, run)
+        with locked_run(folder):
+            write_outputs(folder, run)
         return RunResult(spec, run)
     start = out / START if plan.same_start else None
     arguments = plan.arguments(spec, out, resume=run is not None, start=start)
@@ -276,17 +282,12 @@ def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dat
             )
         )
     comparison = Comparison(out, plan, results, examine(networks, dataset), describe_machine(*_packages(plan)))
-    files = {COMPARISON: to_json(comparison.as_json())}
-    if networks:
-        figure = comparison.figure()
-        files |= {
-            CURVES_PNG: png(figure),
-            CURVES_SVG: svg(figure, {"Title": plan.title}),
-            REPORT: page(comparison).encode(),
-        }
     with ignore_sigint():
-        for name, content in files.items():
-            write_atomically(out / name, content)
+        write_atomically(out / COMPARISON, to_json(comparison.as_json()))
+        if networks:
+            write_figure(out / CURVES_PNG, lambda: png(comparison.figure()))
+            write_figure(out / CURVES_SVG, lambda: svg(comparison.figure(), {"Title": plan.title}))
+            write_figure(out / REPORT, lambda: readable(page(comparison)).encode())
     return comparison
 
 

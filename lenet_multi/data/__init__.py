@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from lenet_multi.data.idx import (
     read_payload,
     to_idx,
 )
+from lenet_multi.system.stderr import say
 
 __all__ = [
     "BatchSampler",
@@ -48,10 +48,43 @@ DATASETS = ("auto", *published.PUBLISHED, "synthetic")
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, C, H, W) and labels uint8 (N,)."""
+    """Images and their labels.
+
+    Args:
+        images: uint8 (N, C, H, W), the pixels from 0 to 255: the backends scale them to [0, 1].
+        labels: integers (N,) from 0 to 9, usually uint8.
+
+    Raises:
+        DataError: if an array has another dtype, shape or range, or there are more images than labels, or fewer.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for what, array in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{what} of type {type(array).__name__}, expected a NumPy array: use numpy.asarray")
+        if self.images.dtype != np.uint8:
+            raise DataError(
+                f"images of dtype {self.images.dtype}, expected uint8, the pixels from 0 to 255: do not scale them, "
+                "because the backends do"
+            )
+        if self.images.ndim != 4:
+            advice = "add the axis of the channels, as in images[:, np.newaxis]" if self.images.ndim == 3 else "reshape"
+            raise DataError(f"images of shape {self.images.shape}, expected (N, channels, height, width): {advice}")
+        if self.labels.ndim != 1 or not np.issubdtype(self.labels.dtype, np.integer):
+            raise DataError(
+                f"labels of dtype {self.labels.dtype} and shape {self.labels.shape}, expected integers (N,): one class "
+                "index for each image"
+            )
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels: pass one label for each image")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < NUM_CLASSES:
+            raise DataError(
+                f"labels from {self.labels.min()} to {self.labels.max()}, expected 0 to {NUM_CLASSES - 1}: relabel the "
+                "data"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -108,10 +141,9 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         try:
             return load_dataset("fashion-mnist", data_dir)
         except published.DownloadError as problem:
-            print(
+            say(
                 f"warning: {problem}.\nwarning: using `synthetic` instead, images drawn by code: "
-                "its figures are NOT for Fashion-MNIST.",
-                file=sys.stderr,
+                "its figures are NOT for Fashion-MNIST."
             )
             return load_dataset("synthetic")
     if name == "synthetic":
@@ -120,7 +152,7 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
         roots = [Path(root) for root in (data_dir, os.environ.get("LENET_MULTI_DATA"), cache_folder()) if root]
         folder, payloads = published.payloads(name, roots)
         if data_dir and folder.parent != Path(data_dir):
-            print(f"note: '{data_dir}' does not contain {name}: using '{folder}'", file=sys.stderr)
+            say(f"note: '{data_dir}' does not contain {name}: using '{folder}'")
         return _dataset(name, folder, payloads, published.PUBLISHED[name].class_names)
     return _load_folder(name)
 
@@ -201,5 +233,5 @@ def _load_synthetic() -> Dataset:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as problem:
-        print(f"note: the drawn images could not be saved in {folder} ({problem.strerror})", file=sys.stderr)
+        say(f"note: the drawn images could not be saved in {folder} ({problem.strerror})")
     return _dataset("synthetic", folder, payloads, class_names)

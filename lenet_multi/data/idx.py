@@ -17,9 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lenet_multi.architecture import MAX_SIZE
 from lenet_multi.errors import UserError
+from lenet_multi.system.memory import require_bytes
+from lenet_multi.system.regular_files import require_regular_file
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x00000803, 0x00000801
+LONGEST_HEADER = 16  # bytes
+CHUNK = 1 << 20  # bytes to read at a time
 FILE_NAMES = {
     "train images": "train-images-idx3-ubyte",
     "train labels": "train-labels-idx1-ubyte",
@@ -38,18 +43,56 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 
 def read_payload(path: Path) -> bytearray:
-    """The content of a file, decompressed if it is gzip.
+    """The content of an IDX file, decompressed if it is gzip: as many bytes as its header announces, and one more if
+    there are more. A file of another kind gives its first bytes.
+
+    The header decides how much is read, so a file that decompresses to more, or is larger, takes no memory.
 
     Raises:
-        DataError: if the file cannot be read or decompressed.
+        DataError: if the file cannot be read or decompressed, or announces more than `MAX_SIZE` pixels.
     """
     try:
-        content = path.read_bytes()
-        return bytearray(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+        require_regular_file(path)
+        with path.open("rb") as plain:
+            is_gzip = plain.read(2) == b"\x1f\x8b"
+            plain.seek(0)
+            file = gzip.GzipFile(fileobj=plain) if is_gzip else plain
+            payload = bytearray(file.read(LONGEST_HEADER))
+            num_dimensions = {IMAGES_MAGIC: 3, LABELS_MAGIC: 1}.get(int.from_bytes(payload[:4], "big"))
+            if num_dimensions is None or len(payload) < header_length(num_dimensions):
+                return payload
+            expected = header_length(num_dimensions) + prod(_shape(payload, num_dimensions, path))
+            require_bytes(expected, f"{path}: the data", "choose a smaller data set")
+            while len(payload) <= expected and (more := file.read(min(CHUNK, expected + 1 - len(payload)))):
+                payload += more
+            return payload
     except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise DataError(f"{path}: the gzip data is damaged or truncated: copy or download the file again") from problem
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror}): expected an IDX file") from problem
+
+
+def header_length(num_dimensions: int) -> int:
+    """The bytes before the pixels or labels: the magic number, and a number for each dimension."""
+    return 4 + 4 * num_dimensions
+
+
+def _shape(payload: bytearray, num_dimensions: int, source: Path) -> tuple[int, ...]:
+    """The shape that a header announces.
+
+    Raises:
+        DataError: if an array of this shape cannot be used.
+    """
+    shape = struct.unpack(f">{num_dimensions}I", payload[4 : header_length(num_dimensions)])
+    text = " x ".join(map(str, shape))
+    if prod(max(size, 1) for size in shape) >= MAX_SIZE:
+        raise DataError(
+            f"{source}: announces {text} bytes, expected fewer than {MAX_SIZE:,}: the file is damaged, or choose a "
+            "smaller data set"
+        )
+    if 0 in shape[1:]:
+        raise DataError(f"{source}: announces {text} bytes, images without pixels: copy or download the file again")
+    return shape
 
 
 def parse_idx(payload: bytearray, magic: int, source: Path) -> np.ndarray:
@@ -64,15 +107,17 @@ def parse_idx(payload: bytearray, magic: int, source: Path) -> np.ndarray:
         DataError: if the magic number is wrong, or the number of bytes does not match the header.
     """
     num_dimensions = magic & 0xFF
-    header = 4 + 4 * num_dimensions
+    header = header_length(num_dimensions)
     found = int.from_bytes(payload[:4], "big")
     if len(payload) < header or found != magic:
         what = "images" if magic == IMAGES_MAGIC else "labels"
         raise DataError(f"{source}: not an IDX file of {what}: begins with {found:#010x}, expected {magic:#010x}")
-    shape = struct.unpack(f">{num_dimensions}I", payload[4:header])
-    if len(payload) - header != prod(shape):
+    shape = _shape(payload, num_dimensions, source)
+    if (length := len(payload) - header) != prod(shape):
+        # `read_payload` reads no further than one byte more.
+        found_text = f"{length} bytes" if length < prod(shape) else f"more than {prod(shape)} bytes"
         raise DataError(
-            f"{source}: the file is damaged or truncated: {len(payload) - header} bytes after the header, expected "
+            f"{source}: the file is damaged or truncated: {found_text} after the header, expected "
             f"{prod(shape)} ({' x '.join(map(str, shape))}); copy or download the file again"
         )
     return np.frombuffer(payload, np.uint8, offset=header).reshape(shape)

@@ -6,26 +6,36 @@ The check compares the SHA-256 of the decompressed payload, so it accepts a reco
 from __future__ import annotations
 
 import hashlib
-import logging
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lenet_multi.data.download import download, reason_of
 from lenet_multi.data.idx import FILE_NAMES, DataError, find_file, read_payload
-from lenet_multi.system.atomic_files import CreatedFolder
+from lenet_multi.errors import UserError
+from lenet_multi.system.atomic_files import CreatedFolder, write_atomically
+from lenet_multi.system.folder_lock import locked_folder
+from lenet_multi.system.signals import exit_on_termination
 
-CONNECT_TIMEOUT, STALL_TIMEOUT = 4.0, 20.0  # seconds a mirror may take to answer, and to send more data
+# Bytes of each decompressed file, the same in both data sets.
+SIZES = {
+    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte": 8 + 60_000,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte": 8 + 10_000,
+}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published data set: its mirrors, and the SHA-256 of the decompressed payload of each file."""
+    """A published data set: its mirrors, and the SHA-256 and the size of the decompressed payload of each file."""
 
     title: str
     mirrors: tuple[str, ...]
     digests: dict[str, str]
     class_names: tuple[str, ...]
+    sizes: Mapping[str, int] = field(default_factory=SIZES.copy)
 
 
 FASHION_MNIST = Published(
@@ -108,7 +118,7 @@ def _checked(folder: Path, file_name: str, published: Published) -> bytearray:
     return payload
 
 
-def _digest_problem(payload: bytearray, expected: str) -> str | None:
+def _digest_problem(payload: bytes | bytearray, expected: str) -> str | None:
     digest = hashlib.sha256(payload).hexdigest()
     return None if digest == expected else f"content has SHA-256 {digest[:12]}..., expected {expected[:12]}..."
 
@@ -116,59 +126,33 @@ def _digest_problem(payload: bytearray, expected: str) -> str | None:
 def _download(published: Published, folder: Path) -> None:
     """Download the missing files. After the first failure of a mirror, try the next one."""
     failures: list[str] = []
-    for mirror in published.mirrors:
-        try:
-            with CreatedFolder(folder):
-                for file_name in FILE_NAMES.values():
-                    if find_file(folder, file_name) is None:
-                        _fetch(f"{mirror}{file_name}.gz", folder, file_name, published.digests[file_name])
-            return
-        except OSError as problem:  # requests' exceptions are OSErrors too
-            failures.append(f"{mirror}: {_reason(problem)}")
-        except DataError as problem:
-            failures.append(f"{mirror}: {problem}")
-    raise DownloadError(
-        f"{published.title} was not found on disk and could not be downloaded ({'; '.join(failures)}): "
-        f"put its four IDX files ({', '.join(FILE_NAMES.values())}, plain or .gz) into {folder}"
-    )
+    with ExitStack() as stack:
+        # Another process may be downloading too: both write the same files, and each file at once. A folder that
+        # cannot be created is one of the failures below.
+        with suppress(UserError):
+            stack.enter_context(locked_folder(folder, FILE_NAMES.values()))
+        stack.enter_context(exit_on_termination())
+        for mirror in published.mirrors:
+            try:
+                with CreatedFolder(folder):
+                    for file_name in FILE_NAMES.values():
+                        if find_file(folder, file_name) is None:
+                            _fetch(mirror, folder, file_name, published)
+                return
+            except OSError as problem:  # requests' exceptions are OSErrors too
+                failures.append(f"{mirror}: {reason_of(problem)}")
+            except UserError as problem:
+                failures.append(f"{mirror}: {problem}")
+        raise DownloadError(
+            f"{published.title} was not found on disk and could not be downloaded ({'; '.join(failures)}): "
+            f"put its four IDX files ({', '.join(FILE_NAMES.values())}, plain or .gz) into {folder}"
+        )
 
 
-def _fetch(url: str, folder: Path, file_name: str, digest: str) -> None:
-    """Download one file. pooch saves it under a temporary name until it is complete and checked."""
-    import pooch  # imports requests: import it only for a download
-
-    class CheckedDownload:
-        def __call__(self, url: str, output_file: str, _: object) -> None:
-            pooch.HTTPDownloader(
-                progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=(CONNECT_TIMEOUT, STALL_TIMEOUT)
-            )(url, output_file, None)
-            payload = read_payload(Path(output_file))
-            problem = _digest_problem(payload, digest)
-            if problem:
-                raise DataError(f"{file_name}: {problem}")
-            # Save it decompressed: reading it then takes a tenth of the time.
-            Path(output_file).write_bytes(payload)
-
-    pooch.get_logger().setLevel(logging.WARNING)
-    pooch.retrieve(url, known_hash=None, fname=file_name, path=folder, downloader=CheckedDownload())
-
-
-def _reason(problem: OSError) -> str:
-    """The reason for a failed download, in a few words."""
-    import requests
-
-    match problem:
-        case requests.HTTPError(response=response) if response is not None:
-            return f"HTTP {response.status_code}"
-        case requests.ConnectTimeout():
-            return f"no answer within {CONNECT_TIMEOUT:g} s"
-        case requests.ReadTimeout():
-            return f"stalled for {STALL_TIMEOUT:g} s"
-        case requests.exceptions.ChunkedEncodingError():
-            return "connection closed before the end"
-        case requests.ConnectionError():
-            # requests also raises this for a stall within the body.
-            return f"stalled for {STALL_TIMEOUT:g} s" if "Read timed out" in str(problem) else "cannot be reached"
-        case requests.RequestException():
-            return type(problem).__name__
-    return f"{problem.filename}: cannot be written ({problem.strerror})" if problem.filename else str(problem)
+def _fetch(mirror: str, folder: Path, file_name: str, published: Published) -> None:
+    """Download one file, check it, and save it decompressed: reading it then takes a tenth of the time."""
+    payload = download(f"{mirror}{file_name}.gz", published.sizes[file_name])
+    problem = _digest_problem(payload, published.digests[file_name])
+    if problem:
+        raise DataError(f"{file_name}: {problem}")
+    write_atomically(folder / file_name, payload)

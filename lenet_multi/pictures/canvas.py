@@ -5,7 +5,6 @@ One pair of axes covers the whole picture: coordinates in the code are positions
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from functools import cache
 from html import escape
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_multi.errors import UserError
 from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.names import readable
+from lenet_multi.training.curves import plain_text, saved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def draw_text(
 ) -> None:
     """Draw a line of text with its baseline at `y`; `gid` names it in the figure and in SVG."""
     style: dict[str, Any] = {"fontsize": size, "color": color, "weight": weight, "fontfamily": FONT, "gid": gid}
-    axes.text(x, y, text, ha=align, va="baseline", parse_math=False, **style)
+    axes.text(x, y, readable(text), ha=align, va="baseline", parse_math=False, **style)
 
 
 @cache
@@ -64,7 +65,8 @@ def text_width(text: str, size: float = TEXT_SIZE, bold: bool = False) -> float:
     if not text:
         return 0.0
     prop = FontProperties(family=FONT, weight="bold" if bold else "normal")
-    return float(TextPath((0, 0), text, size=size, prop=prop).get_extents().x1)
+    with plain_text():
+        return float(TextPath((0, 0), readable(text), size=size, prop=prop).get_extents().x1)
 
 
 def require_picture_path(path: Path) -> None:
@@ -107,11 +109,10 @@ def picture(figure: Figure, ending: str, title: str, description: str) -> bytes:
         title: a few words, which a browser shows as a tooltip.
         description: the content in words, for readers who cannot see it.
     """
-    metadata: dict[str, Any] = {"Title": title, "Description": description}
+    description = readable(description)
+    metadata: dict[str, Any] = {"Title": readable(title), "Description": description}
     if ending.lower() == ".png":
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={**metadata, "Software": SOFTWARE})
-        return buffer.getvalue()
+        return saved(figure, "png", {**metadata, "Software": SOFTWARE})
     # Screen readers read <title> and <desc>; matplotlib does not write <desc>.
     drawn = svg(figure, {**metadata, "Creator": SOFTWARE}).decode().replace("<svg ", '<svg role="img" ', 1)
     return drawn.replace("</title>", f"</title>\n <desc>{escape(description, quote=False)}</desc>", 1).encode()
@@ -121,8 +122,6 @@ def svg(figure: Figure, metadata: Mapping[str, Any]) -> bytes:
     """The content of an SVG file, with text as outlines; the same figure gives the same bytes."""
     import matplotlib
 
-    buffer = io.BytesIO()
     # A fixed salt and no date: otherwise identifiers and date change each time.
     with matplotlib.rc_context({"svg.hashsalt": "lenet_multi", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={**metadata, "Date": None})
-    return buffer.getvalue()
+        return saved(figure, "svg", {**metadata, "Date": None})

@@ -11,6 +11,7 @@ import numpy as np
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Pool
 from lenet_multi.backends.layouts import canonical_output
 from lenet_multi.errors import UserError
+from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.weights import require_fit
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def activations(
         X /= 255
     if isinstance(network, Mapping):
         require_fit(network, architecture, Path("parameters"))
+        require_memory(backend, architecture, device, len(X))
         net = backend.LeNet(architecture, device=device)
         backend.set_parameters(net, network)
     else:

@@ -7,7 +7,6 @@ the state of its last checkpoint.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,14 +15,23 @@ from typing import Any
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS, LOOPS
 from lenet_multi.errors import UserError
-from lenet_multi.runs.weights import DESCRIBED, Parameters, WeightsError, load_weights, require_fit, save_weights
+from lenet_multi.runs.weights import (
+    CHECKPOINT,
+    DESCRIBED,
+    Parameters,
+    WeightsError,
+    load_weights,
+    require_fit,
+    save_weights,
+)
 from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
 
-CHECKPOINT = "model.safetensors"
 DEFAULT_LOOP = "fast"  # for runs whose files name no loop: earlier versions had only the fast one
 # Names that earlier versions wrote, and the names that replaced them.
 OLD_NAMES = {"lr_drop": "lr_decay_epoch", "legs": "segments"}
+# Numbers that a run can hold. Larger ones cannot be drawn, and overflow in a framework.
+LARGEST_INT, LARGEST_FLOAT = 2**32, 3.5e38  # above the seeds and the float32 numbers
 
 
 @dataclass(frozen=True)
@@ -92,13 +100,22 @@ def load_run(folder: Path) -> Run:
     return _read(folder)[0]
 
 
-def _read(folder: Path) -> tuple[Run, Parameters]:
-    path = folder / CHECKPOINT
-    if not path.is_file():
+def require_run(folder: Path) -> None:
+    """Refuse a folder without a checkpoint.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if not (folder / CHECKPOINT).is_file():
         advice = "omit --resume"
         if next(folder.glob(f"*/{CHECKPOINT}"), None):
             advice = "for a comparison, use python -m lenet_multi.compare --resume"
         raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: {advice}")
+
+
+def _read(folder: Path) -> tuple[Run, Parameters]:
+    require_run(folder)
+    path = folder / CHECKPOINT
     parameters, metadata = load_weights(path)
     try:
         described = _renamed(metadata["run"])
@@ -131,9 +148,10 @@ def _checked(kind: type[Any], values: Any) -> Any:
     for described in fields(kind):
         value = getattr(made, described.name)
         if not isinstance(value, types[str(described.type)]) or isinstance(value, bool):
-            raise TypeError(f"{described.name} is {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{described.name} is {value}")
+            raise TypeError(f"{described.name} has another type")
+        largest = LARGEST_INT if str(described.type).startswith("int") else LARGEST_FLOAT
+        if isinstance(value, int | float) and not abs(value) < largest:  # NaN is not below it either
+            raise ValueError(f"{described.name} is too large")
     return made
 
 
@@ -150,6 +168,9 @@ def _require_consistent(run: Run) -> None:
         and 0 <= run.epochs_done <= settings.epochs
         and bool(run.points) == bool(run.segments)
         and (last is None or (last.test_acc is not None and last.epoch == run.epochs_done))
+        and all(0 <= point.epoch <= run.epochs_done for point in run.points)
+        and all(segment.backend in BACKENDS for segment in run.segments)
+        and all(segment.device.isprintable() for segment in run.segments)  # it is printed to standard output
     )
     if not consistent:
         raise ValueError("the parts of the run contradict each other")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend
+from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.weights import save_weights
 from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, path_argument
@@ -27,6 +28,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     backend = load_backend(args.spec["backend"])  # the fast one builds the same network
     architecture = Architecture.from_dict(args.spec["architecture"])
+    require_memory(backend, architecture, args.spec["device"], examples=1, training=True, saved=True)
     net = backend.LeNet(architecture, args.spec["seed"], args.spec["device"])
     save_weights(args.file, backend.get_parameters(net), {})
 

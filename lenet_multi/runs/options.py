@@ -17,7 +17,7 @@ from lenet_multi.architecture import (
     lenet,
 )
 from lenet_multi.backends import ALIASES, BACKENDS, LOOPS
-from lenet_multi.runs.checkpoint import CHECKPOINT
+from lenet_multi.runs.weights import WeightsError, weights_file
 from lenet_multi.system.option_parser import (
     Option,
     Parser,
@@ -32,13 +32,10 @@ from lenet_multi.system.option_parser import (
 
 def weights_path(text: str) -> Path:
     """The argument of `--weights`: a file of parameters, or a run folder, which stands for the file in it."""
-    path = path_argument(text)
-    if not path.is_dir():
-        return path
-    runs = sorted(file.parent for file in path.glob(f"*/{CHECKPOINT}"))
-    if runs and not (path / CHECKPOINT).exists():
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder of runs: pass one of them, as in {runs[0]}")
-    return path / CHECKPOINT
+    try:
+        return weights_file(path_argument(text))
+    except WeightsError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 # The chapter's recipe. On the command line these options are None until given: a resumed run has its own values.

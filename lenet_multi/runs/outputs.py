@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,32 @@ from typing import Any
 from lenet_multi.backends import BACKENDS
 from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT, Run
-from lenet_multi.system.atomic_files import temporary_path, write_atomically
+from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.folder_lock import locked_folder
+from lenet_multi.system.names import readable
 from lenet_multi.system.signals import ignore_sigint
-from lenet_multi.training.curves import draw_curves, png
+from lenet_multi.training.curves import draw_curves, png, write_figure
 
 SUMMARY, HISTORY, CURVES = "summary.json", "history.csv", "curves.png"
 OUTPUTS = (SUMMARY, HISTORY, CURVES)
 
 
+def locked_run(folder: Path) -> AbstractContextManager[None]:
+    """The folder of a run, created and locked as in `locked_folder`: only one process may write to it."""
+    return locked_folder(folder, (CHECKPOINT, *OUTPUTS))
+
+
 def write_outputs(folder: Path, run: Run) -> None:
-    """Write summary, history and curves; a run without a complete epoch has none of them yet."""
+    """Write summary, history and curves; a run without a complete epoch has none of them yet.
+
+    Curves that cannot be drawn cost a warning, and nothing else.
+    """
     if not run.segments:
         return
     with ignore_sigint():
         write_atomically(folder / HISTORY, history(run).encode())
-        write_atomically(folder / CURVES, png(draw_curves(run.points, run.epochs_done, title(run))))
         write_atomically(folder / SUMMARY, (json.dumps(summary(run), indent=2) + "\n").encode())
+        write_figure(folder / CURVES, lambda: png(draw_curves(run.points, run.epochs_done, title(run))))
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -42,6 +53,7 @@ def summary(run: Run) -> dict[str, Any]:
         "architecture": run.architecture.to_dict(),
         "parameters": run.architecture.num_parameters,
         **asdict(run.settings),
+        "dataset": readable(run.settings.dataset),
         "epochs": run.epochs_done,
         "loss": last.train_loss,
         "train_acc": last.train_acc,
@@ -76,8 +88,7 @@ def remove_outputs(folder: Path) -> None:
         UserError: when a folder has the name of one of the run's files.
     """
     for name in (CHECKPOINT, *OUTPUTS):
-        for path in (folder / name, temporary_path(folder / name)):
-            if path.is_dir():
-                raise UserError(f"'{path}' is a folder, but the run writes a file of that name: remove the folder")
+        if (folder / name).is_dir():
+            raise UserError(f"'{folder / name}' is a folder, but the run writes a file of that name: remove the folder")
         if name != CHECKPOINT:
             (folder / name).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend
 from lenet_multi.data import DATASETS, BatchSampler, Dataset, load_dataset, require_images_fit
+from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import architecture_from
 from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
 from lenet_multi.system.stderr import say
@@ -80,6 +81,7 @@ def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, 
     """
     dataset = trained.dataset
     backend = load_backend(backend_name, fast=loop == "fast")
+    require_memory(backend, trained.architecture, device, min(batch_size, len(dataset.test)), loop=loop)
     net = backend.LeNet(trained.architecture, device=device)
     backend.set_parameters(net, trained.parameters)
     device = backend.device_of(net)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,23 @@ from lenet_multi.backends import load_backend, require_installed
 from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
-from lenet_multi.runs.checkpoint import CHECKPOINT, Run, Segment, load_checkpoint, load_run, save_checkpoint
+from lenet_multi.runs.checkpoint import (
+    CHECKPOINT,
+    Run,
+    Segment,
+    load_checkpoint,
+    load_run,
+    require_run,
+    save_checkpoint,
+)
+from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
-from lenet_multi.runs.outputs import OUTPUTS, remove_outputs, write_outputs
+from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
 from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
-from lenet_multi.system.atomic_files import CreatedFolder, require_absent
+from lenet_multi.system.atomic_files import require_absent
+from lenet_multi.system.option_parser import option_words
 from lenet_multi.system.process import peak_rss_mb
+from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
 from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
 from lenet_multi.training.recorder import DivergenceError, Recorder, closing_lines
@@ -30,6 +42,26 @@ from lenet_multi.training.settings import Settings
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
+
+
+def run_training(args: argparse.Namespace) -> None:
+    """Start or resume a run, as the only process in its folder.
+
+    Args:
+        args: from `runs.options.run_parser`.
+
+    Raises:
+        UserError: as for `start_run` and `resume_run`, or when another process is training in the folder.
+        KeyboardInterrupt: as for `start_run`.
+        SystemExit: on SIGTERM, or when the terminal closes; neither temporary files nor an empty folder are left.
+    """
+    if args.resume and args.out:
+        require_run(args.out)  # before locking, which creates the folder
+    with exit_on_termination(), locked_run(args.out) if args.out else nullcontext():
+        if args.resume:
+            resume_run(args)
+        else:
+            start_run(args)
 
 
 def start_run(args: argparse.Namespace) -> None:
@@ -139,6 +171,15 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
             f"'{dataset.name}': choose a smaller one"
         )
     backend = load_backend(run.backend, fast=run.loop == "fast")
+    require_memory(
+        backend,
+        run.architecture,
+        args.device,
+        settings.batch_size,
+        loop=run.loop,
+        training=True,
+        saved=out is not None,
+    )
     net = backend.LeNet(run.architecture, settings.seed, args.device)
     run = replace(run, loop=loop_of(backend, net))  # a fast backend may have no faster loop for this network
     if parameters is not None:
@@ -156,7 +197,7 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
     try:
         if out:
             # Also before the first epoch, so that a run killed during it can be resumed.
-            create_run_folder(out, run, backend.get_parameters(net))
+            save_first_checkpoint(out, run, backend.get_parameters(net))
         for last_epoch, lr in lr_schedule(settings):
             if recorder.epochs_done < last_epoch:
                 recorder.first_epoch = recorder.epochs_done
@@ -173,6 +214,7 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
         raise DivergenceError(f"{problem}; {_state_of(out)}" if out else str(problem)) from None
     if out:
         write_outputs(out, load_run(out))
+    print(closing_lines(recorder.points[-1], recorder.examples_per_sec, backend.device_of(net)), flush=True)
     _print_notes(run, dataset, recorder)
 
 
@@ -192,11 +234,11 @@ def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:
         say("note: these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
 
 
-def create_run_folder(out: Path, run: Run, parameters: Parameters) -> None:
-    """Create the folder of a run with its first checkpoint.
+def save_first_checkpoint(out: Path, run: Run, parameters: Parameters) -> None:
+    """Write the first checkpoint of a run, so that it can be resumed before its first epoch is done.
 
     Raises:
-        UserError: when it cannot be created.
+        UserError: when it cannot be written.
     """
     extra = [name for name in parameters if name not in run.architecture.parameter_shapes]
     if extra:
@@ -204,12 +246,8 @@ def create_run_folder(out: Path, run: Run, parameters: Parameters) -> None:
             f"note: the network has {extra[0]}, which is not in its description: the run can be trained, but not "
             "resumed, and its parameters cannot be loaded"
         )
-    try:
-        with CreatedFolder(out):
-            remove_outputs(out)
-            save_checkpoint(out, run, parameters)
-    except OSError as problem:
-        raise UserError(f"--out '{out}' cannot be created ({problem.strerror}): choose another folder") from problem
+    remove_outputs(out)
+    save_checkpoint(out, run, parameters)
 
 
 def _state_of(out: Path) -> str:
@@ -221,11 +259,11 @@ def _state_of(out: Path) -> str:
 
 def resume_command(args: argparse.Namespace) -> str:
     """The shell command that resumes the run."""
-    command = [sys.executable, "-m", "lenet_multi.train", "--resume", "--out", str(args.out)]
+    command = [sys.executable, "-m", "lenet_multi.train", "--resume", *option_words("out", args.out)]
     if args.data_dir:
-        command += ["--data-dir", str(args.data_dir)]
+        command += option_words("data-dir", args.data_dir)
     if args.device != "auto":
-        command += ["--device", args.device]
+        command += option_words("device", args.device)
     return shlex.join(command)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from lenet_multi.errors import UserError
@@ -41,21 +44,19 @@ class CreatedFolder:
                 return
 
 
-def temporary_path(path: Path) -> Path:
-    """The temporary name of a file. It is fixed, so the next write overwrites what a killed process left."""
-    return path.with_name(f".{path.name}.part")
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to a temporary file beside `path`, then rename it: `path` is old or new, never in between.
+
+    Several processes may write the same file; the last one wins. A link at `path` is replaced, not followed.
 
     Raises:
         UserError: when the file cannot be written.
     """
-    temporary = temporary_path(path)
+    # Random, so that writers do not share it. Cut, because a file system limits the length of a name.
+    temporary = path.with_name(f"{_temporary_start(path.name)}.{secrets.token_hex(8)}.part")
     try:
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:  # "x" does not open what is already there, and follows no link
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -66,6 +67,32 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise UserError(
             f"{path}: cannot be written ({problem.strerror}): choose a writable folder with free space"
         ) from problem
+    _sync_folder(path.parent)
+
+
+def _temporary_start(name: str) -> str:
+    """How the temporary names of a file begin."""
+    return f".{name[:50]}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a rename on the disk. Windows and some file systems do not sync folders: there the system does it later."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporary_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left when they wrote these files. Nobody else may write to the folder meanwhile."""
+    # Earlier versions used one temporary name for all writers of a file.
+    patterns = [re.compile(rf"{re.escape(_temporary_start(name))}(\.[0-9a-f]{{16}})?\.part") for name in names]
+    for path in folder.iterdir():
+        if any(pattern.fullmatch(path.name) for pattern in patterns):
+            with suppress(OSError):  # a folder of that name is not ours
+                path.unlink()
 
 
 def require_absent(folder: Path, names: Iterable[str]) -> None:

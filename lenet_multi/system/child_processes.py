@@ -1,4 +1,4 @@
-"""Child processes: run a command, pass on its output, and stop it when this process is interrupted."""
+"""Child processes: run a command, pass on its output, and stop it when this process is interrupted or killed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ import sys
 import time
 from collections.abc import Sequence
 
+from lenet_multi.system.parent_watch import PARENT_PIPE
 from lenet_multi.system.process import child_environment
 from lenet_multi.system.signals import exit_on_termination
 
 SHUTDOWN_SECONDS = 30  # how long an interrupted command may take to save its work
 KEPT_CHARACTERS = 10_000  # of its latest output, to find the error message in
-# False on Windows: there Ctrl-C reaches this process and the command, and one process cannot interrupt another.
-HAS_PROCESS_GROUPS = hasattr(os, "setpgid")
+# False on Windows: there Ctrl-C reaches this process and the command, one process cannot interrupt another, and a
+# command inherits no descriptors.
+ON_POSIX = hasattr(os, "setpgid")
 
 
 def run_in_process(command: Sequence[str]) -> str | None:
     """Run a command and copy its output to standard error as it appears.
+
+    A command of this package ends with this process, even if this process is killed; on Windows it does not.
 
     Returns:
         None on success; else the reason for the failure in one line: the command's own `error: ...`, or its status.
@@ -32,6 +36,7 @@ def run_in_process(command: Sequence[str]) -> str | None:
         SystemExit: likewise on SIGTERM, or when the terminal closes.
     """
     reading, writing = _channel()
+    parent_pipe = os.pipe() if ON_POSIX else ()  # the command ends when this process no longer holds the second end
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     printed = ""
     try:
@@ -43,8 +48,11 @@ def run_in_process(command: Sequence[str]) -> str | None:
                     stdin=subprocess.DEVNULL,
                     stdout=writing,
                     stderr=writing,
-                    process_group=0 if HAS_PROCESS_GROUPS else None,
-                    env={**child_environment(), "PYTHONIOENCODING": "utf-8"},  # else the locale's, unlike `decoder`
+                    process_group=0 if ON_POSIX else None,
+                    pass_fds=parent_pipe[:1],
+                    env=child_environment()
+                    | {"PYTHONIOENCODING": "utf-8"}  # else the locale's, unlike `decoder`
+                    | ({PARENT_PIPE: str(parent_pipe[0])} if parent_pipe else {}),
                 )
             finally:
                 os.close(writing)
@@ -61,7 +69,8 @@ def run_in_process(command: Sequence[str]) -> str | None:
                 _stop(child, reading)
                 raise
     finally:
-        os.close(reading)
+        for descriptor in (reading, *parent_pipe):
+            os.close(descriptor)
     return _failure_reason(status, printed) if status else None
 
 
@@ -95,7 +104,7 @@ def _stop(child: subprocess.Popen, reading: int) -> None:
     """Interrupt a command, let it save its work, and kill it if it does not end in time."""
     deadline = time.monotonic() + SHUTDOWN_SECONDS
     try:
-        if HAS_PROCESS_GROUPS:
+        if ON_POSIX:
             child.send_signal(signal.SIGINT)
             # Keep reading: a full pipe would block the command. On Windows, `select` takes no pipes.
             while select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0] and _read(reading):

@@ -6,17 +6,41 @@ import os
 from collections.abc import Callable, Sequence
 
 from lenet_multi.errors import UserError
+from lenet_multi.system.parent_watch import end_with_parent
 from lenet_multi.system.stderr import say
+from lenet_multi.system.streams import lost_output, unbreakable_streams
 
 USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
 
 
-def run_command(command: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
+Command = Callable[[Sequence[str] | None], int | None]
+
+
+def run_command(command: Command, argv: Sequence[str] | None = None, result_is_printed: bool = False) -> int:
     """Run a command and return its exit status.
 
     A `UserError` or an error of the operating system prints `error: ...` and gives status 2; Ctrl-C gives 130. With
-    `LENET_MULTI_DEBUG=1` in the environment errors show their traceback.
+    `LENET_MULTI_DEBUG=1` in the environment errors show their traceback. Standard streams that are closed, full, or
+    read by nobody change neither the work nor the status.
+
+    Args:
+        command: parses the arguments and does the work; returns the exit status, or None for 0.
+        argv: its arguments; those of this process when None.
+        result_is_printed: whether standard output is all that the command gives: status 2 if a full device loses it.
     """
+    end_with_parent()
+    with unbreakable_streams():
+        status = _run(command, argv)
+        reason = lost_output()
+        if reason and result_is_printed and status == 0:
+            say(f"error: standard output is incomplete ({reason}): redirect it to another place")
+            return USAGE_STATUS
+        if reason:
+            say(f"warning: standard output is incomplete ({reason})")
+        return status
+
+
+def _run(command: Command, argv: Sequence[str] | None) -> int:
     debug = os.environ.get("LENET_MULTI_DEBUG") == "1"
     try:
         return command(argv) or 0

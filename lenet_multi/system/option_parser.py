@@ -81,6 +81,12 @@ def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -
         option.add_to(parser)
 
 
+def option_words(name: str, value: object) -> list[str]:
+    """An option and its value as words of a command line. A value with a leading dash would be taken for an option."""
+    text = str(value)
+    return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+
+
 def positive_int(text: str) -> int:
     """A whole number of at least 1."""
     return _number(text, int, "a whole number of at least 1", lambda number: number >= 1)

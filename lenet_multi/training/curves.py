@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.names import readable
+from lenet_multi.system.stderr import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +27,16 @@ LINE_STYLES = ("-", "--", "-.", ":")
 LINE_MARKERS = ("o", "s", "^", "D", "v")
 
 
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Text that is put into a figure in this block is drawn as it is: a name with two `$` is not read as a formula."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):
+        yield
+
+
+@plain_text()
 def draw_curves(points: Sequence[Point], num_epochs: int, title: str = "") -> Figure:
     """Return the curves as a matplotlib figure; needs no display."""
     from matplotlib.figure import Figure
@@ -39,7 +56,7 @@ def plot_curves(axes: Axes, points: Sequence[Point], num_epochs: int, title: str
     axes.plot(epochs, [point.train_acc for point in points], "--", label="train acc")
     test_epochs, test_accs = [point.epoch for point in tested], [point.test_acc or 0.0 for point in tested]
     axes.plot(test_epochs, test_accs, "-.", marker="o", ms=3, clip_on=False, label="test acc")
-    axes.set(xlabel="epoch", xlim=(0, max(num_epochs, 1)), ylim=(0, None), title=title)
+    axes.set(xlabel="epoch", xlim=(0, max(num_epochs, 1)), ylim=(0, None), title=readable(title))
     axes.grid(alpha=0.4)
 
 
@@ -52,6 +69,7 @@ def line_style(number: int) -> dict[str, str]:
     }
 
 
+@plain_text()
 def draw_overlaid(runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = tuple(PANELS)) -> Figure:
     """Return a figure with the curves of several runs, one line per run in each panel; needs no display.
 
@@ -72,7 +90,7 @@ def draw_overlaid(runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = t
             axes.plot(
                 [point.epoch for point in known],
                 [getattr(point, panel) for point in known],
-                label=name,
+                label=readable(name),
                 ms=4,
                 markevery=ends,
                 **style,
@@ -87,9 +105,31 @@ def draw_overlaid(runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = t
 
 def png(figure: Figure) -> bytes:
     """Return the figure as the content of a PNG file."""
+    return saved(figure, "png")
+
+
+def saved(figure: Figure, file_format: str, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Return the figure as the content of a file of this format."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font has no such character and draws a box
+        figure.savefig(buffer, format=file_format, metadata=metadata)
     return buffer.getvalue()
+
+
+def write_figure(path: Path, draw: Callable[[], bytes]) -> None:
+    """Write the file that `draw` returns. If that fails, warn: what the figure shows is in other files too.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    try:
+        content = draw()
+    except Exception as problem:  # whatever matplotlib raises
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
+        say(f"warning: '{path}' cannot be drawn ({reason}): the other files are complete")
+        return
+    write_atomically(path, content)
 
 
 def animation(num_epochs: int) -> Callable[[Sequence[Point]], None] | None:

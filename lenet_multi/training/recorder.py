@@ -84,11 +84,11 @@ class Recorder:
             from lenet_multi.training.curves import animation
 
             self._show = animation(num_epochs)
-        # disable=None: a bar only if standard error is a terminal. Reports are rare, so each one redraws it.
+        # None: a bar only if standard error is a terminal. Reports are rare, so each one redraws it.
         self._bar = tqdm(
             total=num_epochs,
             initial=self.first_epoch,
-            disable=None,
+            disable=None if sys.stderr is not None else True,  # a program may have no standard error
             mininterval=0,
             miniters=0,
             leave=False,
@@ -137,7 +137,7 @@ class Recorder:
     def _show_progress(self) -> None:
         last = self.points[-1]
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {last.train_loss:.3f}, train acc {last.train_acc:.3f}", refresh=False)
+            self._bar.set_postfix_str(f"loss {last.train_loss:z.3f}, train acc {last.train_acc:.3f}", refresh=False)
             self._bar.update(last.epoch - self._bar.n)
         if self._show is not None:
             running = self.timer.running
@@ -156,6 +156,6 @@ class Recorder:
 def closing_lines(last: Point, examples_per_sec: float, device: str) -> str:
     """The two lines that end a run: loss and accuracies, then speed and device."""
     return (
-        f"loss {last.train_loss:.3f}, train acc {last.train_acc:.3f}, test acc {last.test_acc:.3f}\n"
+        f"loss {last.train_loss:z.3f}, train acc {last.train_acc:.3f}, test acc {last.test_acc:.3f}\n"
         f"{examples_per_sec:.1f} examples/sec on {device}"
     )

@@ -22,9 +22,10 @@ def lr_schedule(settings: Settings) -> list[tuple[int, float]]:
 
 
 class ScheduledRecorder(Recorder):
-    """A recorder for several consecutive calls of `train`: one progress bar, one clock, closing lines at the end.
+    """A recorder for several consecutive calls of `train`: one progress bar and one clock.
 
-    Set `first_epoch` before each call: the backend starts there.
+    The caller prints the closing lines, after it has written the outputs. Set `first_epoch` before each call: the
+    backend starts there.
 
     Args:
         num_epochs: of all calls together.
@@ -42,4 +43,4 @@ class ScheduledRecorder(Recorder):
 
     def close(self, device: str) -> None:
         if self.epochs_done == self._num_epochs:
-            super().close(device)
+            self.hide()

@@ -1,0 +1,30 @@
+"""A child process that ends when its parent does, however the parent ends.
+
+The parent keeps one end of a pipe open for as long as it lives, and the child waits for the other end to close. Unlike
+a question for the parent's process id, this has no race: a child that starts too late finds the pipe closed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+PARENT_PIPE = "LENET_MULTI_PARENT_PIPE"  # the environment variable with the child's descriptor
+
+
+def end_with_parent() -> None:
+    """End this process at once when its parent ends, if the parent has passed it a pipe.
+
+    Nothing is saved then: a resumed comparison may already wait for the run's folder. The last checkpoint stays.
+    """
+    descriptor = os.environ.pop(PARENT_PIPE, None)  # it is not meant for this process's children
+    if descriptor is not None:
+        threading.Thread(target=_wait_for_end, args=(int(descriptor),), daemon=True).start()
+
+
+def _wait_for_end(descriptor: int) -> None:
+    try:
+        os.read(descriptor, 1)
+    except OSError:  # this process has closed it
+        return
+    os._exit(1)
