@@ -37,7 +37,7 @@ def pins(path: Path) -> dict[str, str]:
 
 TORCH = pins(CONSTRAINTS[0])["torch"]
 PROGRAMS = ["basename", "bash", "cat", "chmod", "cmp", "comm", "cut", "dirname", "env", "flock", "grep", "head", "ln"]
-PROGRAMS += ["mkdir", "rm", "sort", "tail", "uname"]
+PROGRAMS += ["mkdir", "rm", "sed", "sort", "tail", "uname"]
 
 # Stands in for Python {version}: tells its version, creates environments that are copies of itself, and notes what pip
 # is asked to install.
@@ -253,8 +253,8 @@ def test_a_version_can_be_chosen(machine):
 def test_a_version_that_the_backend_does_not_support_cannot_be_chosen(machine):
     machine.add_python("3.13")
     assert machine.error("mxnet", LENET_MULTI_PYTHON="3.13") == (
-        "error: LENET_MULTI_PYTHON is '3.13', but the mxnet backend needs Python 3.11 or 3.12: choose such a version, "
-        "or unset the variable"
+        "error: LENET_MULTI_PYTHON is '3.13', but the mxnet backend needs Python 3.11 or 3.12: give one of these "
+        "versions, as in LENET_MULTI_PYTHON=3.12"
     )
 
 
@@ -313,7 +313,19 @@ def test_a_resumed_run_gets_the_environment_of_its_backend(machine, backend, ver
 
 
 def test_an_unknown_extra_is_an_error(machine):
-    assert "unknown extra 'jax': choose one of torch" in machine.error("jax")
+    assert "'jax' is not an extra of the package: choose one of torch" in machine.error("jax")
+
+
+@pytest.mark.parametrize("script", ["setup", "train"])
+def test_help_installs_nothing(machine, script):
+    shutil.copy(ROOT / "scripts" / "train", machine.clone / "scripts")
+    command = ["bash", str(machine.clone / "scripts" / script), "--help"]
+    done = subprocess.run(
+        command, env={"PATH": str(machine.bin), "HOME": str(machine.home)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert f"usage: scripts/{script}" in done.stdout
+    assert done.stderr == ""
 
 
 UV = """#!/bin/bash
