@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,7 @@ from lenet_multi.runs.checkpoint import CHECKPOINT
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-
-from fault_campaign import commands, files  # noqa: E402
+commands, files = (import_module(f"fault_campaign.{name}") for name in ("commands", "files"))
 
 
 @pytest.mark.parametrize(
