@@ -78,7 +78,7 @@ def test_a_folder_that_is_removed_while_it_is_being_locked_is_created_again(tmp_
 
 
 def test_a_process_that_is_about_to_end_is_waited_for(tmp_path):
-    code = "import fcntl, os, sys; d = os.open(sys.argv[1], 0); fcntl.flock(d, 2); print(); sys.stdin.read()"
+    code = "import fcntl, os, sys; d = os.open(sys.argv[1], 0); fcntl.flock(d, 2); print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
