@@ -18,7 +18,7 @@ from lenet_multi.errors import UserError
 
 if TYPE_CHECKING:
     from lenet_multi.data import load_dataset
-    from lenet_multi.ports import compare_networks
+    from lenet_multi.ports import compare_networks, transfer_weights
     from lenet_multi.runs.weights import load_weights, save_weights
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "load_dataset",
     "load_weights",
     "save_weights",
+    "transfer_weights",
 ]
 
 _NEEDS_NUMPY = {
@@ -43,6 +44,7 @@ _NEEDS_NUMPY = {
     "load_dataset": "data",
     "load_weights": "runs.weights",
     "save_weights": "runs.weights",
+    "transfer_weights": "ports",
 }
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "train in several frameworks, or with several settings, and compare",
     "parity": "compare every backend with a float64 reference, from shapes to training runs",
     "shapes": "compare every layer's output shape across the frameworks",
+    "compare_port": "compare a network with its port to another framework, layer by layer",
     "activations": "draw the feature maps of a trained network, or their difference between two frameworks",
     "diagram": "draw a network from its description",
 }

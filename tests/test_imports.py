@@ -23,7 +23,8 @@ NAMED = {
     ("lenet_multi.comparison.runner", "lenet_multi.train"),
     ("lenet_multi.runs.trainer", "lenet_multi.train"),
 }
-IMPORT_BY_NAME = {"lenet_multi", "lenet_multi.__main__", "lenet_multi.backends"}  # these import modules by name
+# These import modules by name; `compare_port` those of its user.
+IMPORT_BY_NAME = {"lenet_multi", "lenet_multi.__main__", "lenet_multi.backends", "lenet_multi.compare_port"}
 MOST_LINES = 370
 
 

@@ -11,7 +11,8 @@ import pytest
 from conftest import INSTALLED, framework, needs, needs_two
 
 from lenet_multi.ports import PortError, compare_networks
-from lenet_multi.ports.tracing import trace_network
+from lenet_multi.ports.networks import network_of, run_network
+from lenet_multi.ports.recording import Collector
 
 # A test that uses a framework that is not installed is skipped.
 torch = framework("torch", "torch")
@@ -115,7 +116,7 @@ def test_correct_ports_agree_in_every_pair_of_frameworks(original, weights):
         for port in networks:
             report = compare_networks(reference, port, X)
             assert report.first_divergence is None, str(report)
-            assert len(report.layers) == 6
+            assert len(report.layers) == 8
             assert str(report).endswith("all layers agree")
 
 
@@ -123,10 +124,12 @@ def test_the_report_names_the_layers_of_both_networks(original, weights):
     report = compare_networks(original, keras_port(weights), X)
     assert [(layer.reference, layer.port) for layer in report.layers] == [
         ("first", "a"),
+        ("act", "a.sigmoid"),
         ("pool", "b"),
         ("second", "c"),
         ("pool:2", "d"),
         ("hidden", "e"),
+        ("last_act", "e.tanh"),
         ("out", "f"),
     ]
     assert report.layers[0].reference_shape == report.layers[0].port_shape == (4, 3, 12, 12)
@@ -140,12 +143,16 @@ def test_the_report_names_the_layers_of_both_networks(original, weights):
             "hidden",
             r"after the flatten permutation: .*\(C, H, W\) to \(H, W, C\), with \(C, H, W\) = \(5, 2, 2\)",
         ),
-        ({"flip": True}, "first", "the weights agree after flipping the port's kernels"),
-        ({"padding": "too much"}, "first", "except for a border that only one of them has: check the padding"),
+        ({"flip": True}, "first", "the outputs agree after flipping the port's kernels"),
+        (
+            {"padding": "too much"},
+            "first",
+            r"with the reference's padding, \(\(1, 1\), \(1, 1\)\): the port's is \(\(2, 2\), \(2, 2\)\)",
+        ),
         (
             {"activation": None},
             "pool",
-            "the inputs of pool already differ: the operations between first and pool differ",
+            "the inputs of pool agree after a sigmoid of the port's: the port lacks it there",
         ),
     ],
 )
@@ -188,7 +195,7 @@ def with_changed_parameter(original, name, change):
     [
         ("second.weight", lambda w: w.transpose(2, 3), "height and width are swapped"),
         ("hidden.weight", lambda w: w.T, "its inputs and outputs are swapped"),
-        ("second.bias", lambda b: b + 1, "the weights agree, but the biases differ"),
+        ("second.bias", lambda b: b + 1, "with the reference's bias: the port's bias has other numbers"),
         ("out.bias", lambda b: b + 1, None),
         ("out.weight", lambda w: w + torch.rand(w.shape), None),
     ],
@@ -204,8 +211,8 @@ def test_a_wrong_activation_is_identified(original):
     port = TorchNet()
     port.last_act = torch.nn.ReLU()
     report = compare_networks(original, port, X)
-    assert report.first_divergence.reference == "hidden"
-    assert report.hint == "the weighted sums agree, but the activation functions differ"
+    assert report.first_divergence.reference == "last_act"
+    assert report.hint == "the outputs agree with the reference's activation, tanh: the port's is relu"
 
 
 @pytest.mark.parametrize(
@@ -216,9 +223,8 @@ def test_a_wrong_activation_is_identified(original):
             "after transposing the port's axes (NHWC/NCHW): port.transpose(0, 3, 1, 2)",
         ),
         (lambda x: 255 * x, "constant factor: the reference is 0.00392157 times the port"),
-        (lambda x: np.pad(x[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "differ only in a border of width 1"),
         (lambda x: x[:, :, 1:-1, 1:-1], "except for a border that only one of them has"),
-        (lambda x: x**2, None),
+        (lambda x: x**2 - x, None),
         (lambda x: x * np.nan, "the port's output contains NaN or infinity"),
     ],
 )
@@ -247,10 +253,20 @@ def test_a_mapping_selects_the_layers_to_compare(original, weights):
     assert report.first_divergence is None
 
 
-def test_layers_that_cannot_be_matched_are_listed(original):
+def test_layers_without_a_counterpart_are_listed(original):
     port = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 4))
-    with pytest.raises(PortError, match=r"first \(conv\).*1 \(dense\).*give a mapping"):
-        compare_networks(original, port, X)
+    report = compare_networks(original, port, X)
+    assert report.unmatched == {"reference": ("first", "second", "out")}
+    assert "unmatched in the reference: first, second, out" in str(report)
+
+
+def test_networks_without_a_layer_of_one_kind_are_refused(original):
+    with pytest.raises(PortError, match="no layer of the port has the kind of a layer of the reference"):
+        compare_networks(torch.nn.Conv2d(1, 2, 3), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 4)), X)
+
+
+def test_a_mapping_that_names_no_layer_is_refused(original):
+    port = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 4))
     with pytest.raises(
         PortError, match="mapping names 'nothing', which is not a layer of the reference: choose from first, "
     ):
@@ -263,7 +279,7 @@ def test_an_object_that_is_not_a_network_is_refused():
 
 
 def test_a_mapping_that_is_empty_or_repeats_a_layer_is_refused(original):
-    with pytest.raises(PortError, match="mapping is empty: give layer names"):
+    with pytest.raises(PortError, match="mapping is empty: name layers"):
         compare_networks(original, original, X, mapping={})
     with pytest.raises(PortError, match="mapping names the port's layer 'out' more than once"):
         compare_networks(original, original, X, mapping={"hidden": "out", "out": "out"})
@@ -397,14 +413,16 @@ def test_a_function_after_the_last_layer_shows_in_the_output(functional):
 
     report = compare_networks(functional, Doubled(), X)
     assert report.first_divergence.reference == report.first_divergence.port == "output"
-    assert report.hint.startswith("the operations after out differ ")
+    assert report.hint == "the operations after out differ"
 
 
 def test_a_softmax_at_the_end_of_one_network_is_identified(functional):
     port = with_weights_of(functional, functional_keras("relu"))
     port.layers[-1].activation = keras.activations.softmax
-    assert compare_networks(functional, port, X).hint == "only the port ends in a softmax"
-    assert compare_networks(port, functional, X).hint == "only the reference ends in a softmax"
+    report = compare_networks(functional, port, X)
+    assert report.hint == "the outputs agree after a softmax of the reference's: only the port has it there"
+    report = compare_networks(port, functional, X)
+    assert report.hint == "the outputs agree after a softmax of the port's: the port lacks it there"
 
 
 @pytest.mark.parametrize("function", ["activation", "pooling"])
@@ -443,9 +461,16 @@ def test_layers_inside_compiled_gluon_blocks_are_compared(only_children):
         return net
 
     net, port = build(), build()
-    assert len(compare_networks(net, port, X).layers) == 2
+    assert len(compare_networks(net, port, X).layers) == 3
     port[0][0].weight.set_data(-port[0][0].weight.data())
     assert compare_networks(net, port, X).first_divergence.port == port[0][0].name
+
+
+def calls_of(network, inputs=X):
+    """The calls of a network's layers, with their arrays."""
+    collected = Collector()
+    run_network(network_of(network, "network"), (inputs,), collected, "network")
+    return collected.calls
 
 
 class Inplace(torch.nn.Module):
@@ -474,9 +499,9 @@ def test_arrays_are_recorded_before_they_change_in_place():
     report = compare_networks(Inplace(False), Inplace(True), inputs)
     assert report.first_divergence is None, str(report)
     np.testing.assert_array_equal(inputs, X)
-    trace = trace_network(Inplace(True), X)
-    np.testing.assert_array_equal(trace.layers[0].output, trace.layers[1].input)
-    assert trace.layers[0].output.min() < 0
+    calls = calls_of(Inplace(True))
+    np.testing.assert_array_equal(calls[0].output, calls[1].inputs[0])
+    assert calls[0].output.min() < 0
 
 
 def test_a_function_receives_a_copy_of_the_inputs():
@@ -488,8 +513,8 @@ def test_a_function_receives_a_copy_of_the_inputs():
 
 
 def test_a_module_that_is_called_twice_can_be_mapped():
-    assert [layer.name for layer in trace_network(Inplace(True), X).layers] == ["first", "act", "second", "act:2"]
-    report = compare_networks(Inplace(False), Inplace(True), X, mapping={"act": "first", "act:2": "act:2"})
+    assert [call.name for call in calls_of(Inplace(True))] == ["first", "act", "second", "act:2"]
+    report = compare_networks(Inplace(False), Inplace(True), X, mapping={"act": "act", "act:2": "act:2"})
     assert [layer.reference for layer in report.layers] == ["act", "act:2"]
     assert report.first_divergence is None
 
@@ -539,7 +564,7 @@ def test_norms_are_compared_across_frameworks(kind, inputs, port):
 @pytest.mark.parametrize(("kind", "inputs"), [("batch", IMAGES), ("layer", ROWS)])
 def test_a_wrong_epsilon_of_a_norm_is_identified(kind, inputs):
     hint = compare_networks(torch_norm(kind), keras_norm(kind, epsilon=1e-3), inputs).hint
-    assert hint == "the outputs agree after setting the port's epsilon, 0.001, to the reference's, 1e-05"
+    assert hint == "the outputs agree with the reference's epsilon, 1e-05: the port's is 0.001"
 
 
 def test_wrong_parameters_of_a_norm_in_keras_are_identified():
@@ -547,14 +572,14 @@ def test_wrong_parameters_of_a_norm_in_keras_are_identified():
     port.moving_variance.assign(port.moving_variance + 1)
     port.beta.assign(port.beta + 1)
     hint = compare_networks(torch_norm("batch"), port, IMAGES).hint
-    assert hint == "the norms have different parameters: beta, running variance"
+    assert hint == "the outputs agree with the reference's beta, running variance: the port's are other numbers"
 
 
 def test_wrong_parameters_of_a_norm_in_gluon_are_identified():
     port = gluon_norm("batch")
     port.gamma.set_data(port.gamma.data() + 1)
     hint = compare_networks(torch_norm("batch"), port, IMAGES).hint
-    assert hint == "the norms have different parameters: gamma"
+    assert hint == "the outputs agree with the reference's gamma: the port's gamma has other numbers"
 
 
 def depthwise(wrong=False):
@@ -595,27 +620,34 @@ def test_depthwise_transposed_and_1d_convolutions_are_compared(build, inputs):
     networks = build()
     report = compare_networks(networks[0], networks[1], inputs)
     assert report.first_divergence is None, str(report)
-    weights = [trace_network(network, inputs).layers[0].parameters["weight"] for network in networks]
+    adapters = [network_of(network, "network") for network in networks]
+    weights = [adapter.parameters(adapter.net, "conv")["weight"] for adapter in adapters]
     np.testing.assert_array_equal(*weights)
 
 
 def test_depthwise_kernels_in_the_wrong_order_are_identified():
     module, layer = depthwise(wrong=True)
-    assert "reordering the port's depthwise kernels" in compare_networks(module, layer, IMAGES).hint
-    assert "reordering the port's depthwise kernels" in compare_networks(layer, module, IMAGES).hint
+    assert "reordering the port's kernels: the groups have" in compare_networks(module, layer, IMAGES).hint
+    assert "reordering the port's kernels: the groups have" in compare_networks(layer, module, IMAGES).hint
 
 
-def test_embeddings_receive_integers():
+def test_only_what_comes_before_an_unknown_layer_is_compared_and_the_outputs():
     torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 2))
-    port = keras.Sequential([keras.layers.Embedding(5, 3), keras.layers.Dense(2)])
-    words = np.array([[0, 3, 4], [1, 1, 2]])
-    port(words)
-    values = [value.detach().numpy() for value in module.parameters()]
-    port.set_weights([values[0], values[1].T, values[2]])
-    report = compare_networks(module, port, words)
-    assert report.first_divergence is None, str(report)
-    assert [layer.reference_shape for layer in report.layers] == [(2, 3, 3), (2, 3, 2)]
+
+    class Words(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.lstm, self.last = torch.nn.Linear(3, 3), torch.nn.LSTM(3, 4), torch.nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(self.lstm(self.first(x))[0])
+
+    net = Words()
+    report = compare_networks(net, net, ROWS.reshape(2, 3, 3))
+    assert [layer.reference for layer in report.layers] == ["first", "output"]
+    assert (
+        report.not_compared == "lstm of the port (LSTM, a layer outside convolutional classifiers) and what follows it"
+    )
 
 
 def test_the_flatten_mistake_is_identified_after_a_flatten_in_gluon(functional):
@@ -655,7 +687,7 @@ def test_hints_compare_tiny_weights_relatively():
             parameter *= 1e-7
         port.bias.copy_(module.bias)
         port.weight.copy_(module.weight.flip(2, 3))
-    assert "the weights agree after flipping the port's kernels" in compare_networks(module, port, X).hint
+    assert "the outputs agree after flipping the port's kernels" in compare_networks(module, port, X).hint
 
 
 def linear_on_sequences():
@@ -695,10 +727,10 @@ def classic_gluon():
         (linear_on_sequences, 2),
         (lambda: linear_on_sequences().double(), 2),
         (lambda: linear_on_sequences().bfloat16(), 2),
-        (keras_with_several_inputs_to_a_layer, 3),
+        (keras_with_several_inputs_to_a_layer, 2),
         (lambda: keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4)]), 1),
-        (Recurrent, 3),
-        (classic_gluon, 2),
+        (Recurrent, 2),
+        (classic_gluon, 3),
     ],
 )
 def test_many_kinds_of_networks_can_be_compared(build, num_rows):
@@ -807,7 +839,7 @@ def test_global_poolings_agree_whether_or_not_they_keep_the_axes():
     assert report.first_divergence is None, str(report)
     assert len(report.layers) == 2
     # At the end of a network, it is a difference.
-    assert "trailing axes of length 1" in compare_networks(module[0], port.layers[0], IMAGES).hint
+    assert "agree without axes of length 1" in compare_networks(module[0], port.layers[0], IMAGES).hint
 
 
 def test_a_channels_first_keras_network_receives_channels_first_images():
@@ -824,17 +856,14 @@ def test_same_padding_with_a_stride_is_identified():
     layer = keras.layers.Conv2D(3, 3, strides=2, padding="same")
     layer.build((None, 12, 12, 1))
     layer.set_weights([module.weight.detach().numpy().transpose(2, 3, 1, 0), module.bias.detach().numpy()])
-    assert (
-        "the reference pads 1 above and 1 to the left, the port pads 0 and 0" in compare_networks(module, layer, X).hint
-    )
+    hint = compare_networks(module, layer, X).hint
+    assert hint == "the outputs agree with the reference's padding, ((1, 1), (1, 1)): the port's is ((0, 1), (0, 1))"
 
 
 def test_a_wrong_rounding_of_the_pooling_size_is_identified():
     modules = [torch.nn.MaxPool2d(2, ceil_mode=ceil_mode) for ceil_mode in (True, False)]
-    assert (
-        "one pooling rounds its output size up, the other rounds it down (ceil_mode)"
-        in compare_networks(modules[0], modules[1], IMAGES).hint
-    )
+    hint = compare_networks(modules[0], modules[1], IMAGES).hint
+    assert hint == "the outputs agree with the reference's ceil_mode, True: the port's is False"
 
 
 def test_a_separate_padding_layer_is_not_a_difference_in_the_input():
@@ -846,8 +875,7 @@ def test_a_separate_padding_layer_is_not_a_difference_in_the_input():
     assert compare_networks(module, port, IMAGES).first_divergence is None
     layer.kernel.assign(layer.kernel**2)
     report = compare_networks(module, port, IMAGES)
-    assert report.first_divergence is not None
-    assert report.hint is None
+    assert report.hint == "the outputs agree with the reference's weight: the port's are other numbers"
 
 
 def compare_and_fail(network):
@@ -917,7 +945,7 @@ class Branched(torch.nn.Module):
 def test_a_difference_in_one_branch_is_identified():
     report = compare_networks(Branched(), Branched(torch.nn.MaxPool2d), X)
     assert report.first_divergence.reference == "pool"
-    assert report.hint is None
+    assert report.hint == "the outputs agree with the reference's pooling, average: the port's is max"
 
 
 def test_a_layer_without_weights_that_differs_is_identified_if_it_is_an_output():
@@ -936,18 +964,26 @@ def test_a_layer_without_weights_that_differs_is_identified_if_it_is_an_output()
 
 def test_branches_that_run_in_a_different_order_are_matched_by_their_outputs():
     report = compare_networks(Branched(), Branched(late=True), X)
-    assert [(layer.reference, layer.port) for layer in report.layers] == [("a", "a"), ("b", "b"), ("o", "o")]
+    rows = [(layer.reference, layer.port) for layer in report.layers]
+    assert rows == [("a", "a"), ("pool", "pool"), ("b", "b"), ("o", "o")]
     assert report.first_divergence is None
 
 
-def test_swapped_layers_are_identified():
+def test_branches_in_another_order_hide_no_later_mistake():
     wrong = Branched(late=True)
     with torch.no_grad():
         wrong.o.bias += 1
     report = compare_networks(Branched(), wrong, X)
-    assert (report.first_divergence.reference, report.first_divergence.port) == ("a", "b")
-    assert report.hint.startswith(
-        "the output agrees with the port's a: the layers are matched wrongly (give a mapping)"
+    assert [layer.reference for layer in report.layers if not layer.agrees] == ["o"]
+
+
+def test_swapped_weights_are_identified():
+    torch.manual_seed(0)
+    first, second, third = (torch.nn.Conv2d(1, 1, 3) for _ in range(3))
+    report = compare_networks(torch.nn.Sequential(first, second, third), torch.nn.Sequential(first, third, second), X)
+    assert [layer.reference for layer in report.layers if not layer.agrees] == ["1", "2"]
+    assert (
+        report.hint == "the outputs agree with the reference's weight, bias: the port's are those of the reference's 2"
     )
 
 
@@ -979,14 +1015,9 @@ def test_branches_are_matched_by_the_shapes_of_their_weights(permuted):
     assert permuted or "flatten permutation" in report.hint
 
 
-def test_the_hint_suggests_a_mapping_if_the_outputs_agree():
-    text = "the networks' outputs agree, so the layers may be matched wrongly"
-    # A relu and a norm with a positive scale and no shift commute.
-    norm, relu = torch.nn.BatchNorm2d(3), torch.nn.ReLU()
-    report = compare_networks(torch.nn.Sequential(norm, relu), torch.nn.Sequential(relu, norm), IMAGES - 0.5)
-    assert report.hint == f"{text}: give a mapping"
-    mapped = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "b", "o": "o"})
-    assert mapped.hint == f"{text}: give another mapping"
+def test_a_mapping_decides_which_layers_are_compared():
+    wrong = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "b", "o": "o"})
+    assert [layer.reference for layer in wrong.layers if not layer.agrees] == ["a"]
     right = compare_networks(Branched(), Branched(late=True), X, mapping={"a": "a", "b": "b", "o": "o"})
     assert right.first_divergence is None
 
@@ -1020,13 +1051,13 @@ def test_the_report_counts_surplus_outputs_of_one_network(original):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (X[:0], r"X has shape \(0, 1, 12, 12\), expected at least one example: give"),
-        (np.float32(1), r"X has shape \(\), expected at least one example: give"),
-        ([[1.0, 2.0], [3.0]], r"X, a list, is not an array of numbers \(.*\): give"),
-        ("words", r"X, a str, is not an array of numbers \(.*\): give"),
-        (None, r"X, a NoneType, is not an array of numbers \(.*\): give"),
-        (X + 1j, r"X, a ndarray, is not an array of numbers .*complex.*: give"),
-        (torch.ones(1) * 1j, r"X, a Tensor, is not an array of numbers .*complex.*: give"),
+        (X[:0], r"X has shape \(0, 1, 12, 12\), expected at least one example: pass"),
+        (np.float32(1), r"X has shape \(\), expected at least one example: pass"),
+        ([[1.0, 2.0], [3.0]], r"X, a list, is not an array of numbers \(.*\): pass"),
+        ("words", r"X, a str, is not an array of numbers \(.*\): pass"),
+        (None, r"X, a NoneType, is not an array of numbers \(.*\): pass"),
+        (X + 1j, r"X, a ndarray, is not an array of numbers .*complex.*: pass"),
+        (torch.ones(1) * 1j, r"X, a Tensor, is not an array of numbers .*complex.*: pass"),
     ],
 )
 def test_invalid_inputs_are_refused(inputs, message):
@@ -1136,19 +1167,6 @@ def test_an_invalid_tolerance_is_refused(tolerance):
         compare_networks(abs, abs, X, tolerance=tolerance)
 
 
-def test_there_is_no_padding_hint_for_different_weights():
-    torch.manual_seed(0)
-    module, port = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
-    with torch.no_grad():  # the same outputs if neighbors are equal, as they are except in the first columns
-        port.weight.copy_(module.weight + torch.tensor([[0.0, 0, 0], [1, -1, 0], [0, 0, 0]]))
-        port.bias.copy_(module.bias)
-    images = np.where(np.arange(12) < 2, X, X[..., 2:3])
-    assert "padding" in compare_networks(lambda x: module(torch.from_numpy(x)), port, images).hint
-    report = compare_networks(module, port, images)
-    assert report.first_divergence is not None
-    assert report.hint is None
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_different_types_are_identified(dtype, original):
     text = f"the networks compute in different types, float32 (reference) and {dtype} (port): compare them"
@@ -1181,7 +1199,7 @@ def inner_compiled():
 def test_layers_inside_wrapped_modules_are_compared(wrap, original):
     report = compare_networks(original, wrap(), X)
     assert report.first_divergence is None, str(report)
-    assert len(report.layers) == 6
+    assert len(report.layers) == 8
     assert not [layer for layer in report.layers if "_orig_mod" in layer.port]
 
 
@@ -1204,14 +1222,18 @@ def test_a_keras_network_that_is_not_built_is_refused_and_not_built(build):
 
 
 @needs("tensorflow")
-def test_the_documented_example_prints_the_documented_report(capsys):
-    """The printed report equals the documented one, except for the sizes of rounding errors."""
-    text = (Path(__file__).parent.parent / "docs" / "parity.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
-    (shown,) = re.findall(r"```text\nreference(.*?)```", text, flags=re.S)
-    exec(code, {})
+def test_the_documented_examples_print_the_documented_reports(capsys):
+    """The printed reports equal the documented ones, except for the sizes of errors."""
+    text = (Path(__file__).parent.parent / "docs" / "ports.md").read_text()
+    examples = re.findall(
+        r"```python\n([^`]*?)```\n(?:(?!```).)*?<!-- output -->\n\n```text\n(.*?)```", text, flags=re.S
+    )
+    assert len(examples) == 3
 
     def without_numbers(printed):
         return re.sub(r"\d\.\de[+-]\d\d", "#", printed).split()
 
-    assert without_numbers(capsys.readouterr().out) == without_numbers("reference" + shown)
+    variables: dict = {}
+    for code, shown in examples:
+        exec(code, variables)
+        assert without_numbers(capsys.readouterr().out) == without_numbers(shown)

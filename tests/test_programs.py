@@ -13,7 +13,8 @@ from lenet_multi.architecture import PRESETS
 from lenet_multi.backends import load_backend
 from lenet_multi.backends.interface import Backend
 from lenet_multi.ports import compare_networks
-from lenet_multi.ports.tracing import trace_network
+from lenet_multi.ports.networks import channels_first, network_of, run_network
+from lenet_multi.ports.recording import Collector
 
 FOLDER = Path(__file__).parent.parent / "docs" / "programs"
 PROGRAMS = {"torch": "lenet5_torch.py", "tensorflow": "lenet5_keras.py", "mxnet": "lenet5_gluon.py"}
@@ -32,7 +33,10 @@ def run_program(backend: Backend, path: Path) -> Any:
 
 def check_shapes(backend: Backend, net: Any) -> None:
     """Every layer has the output shape of the description."""
-    shapes = [layer.output.shape for layer in trace_network(net, X).layers if layer.kind not in NOT_LISTED]
+    network, collected = network_of(net, "network"), Collector()
+    run_network(network, (X,), collected, "network")
+    listed = [call.output for call in collected.calls if call.kind not in NOT_LISTED and call.output is not None]
+    shapes = [channels_first(output, network).shape for output in listed]
     assert shapes == [(len(X), *shape) for shape in ARCHITECTURE.output_shapes.values()]
 
 
@@ -42,7 +46,7 @@ def check_numbers(backend: Backend, net: Any) -> None:
     weights = backend.get_parameters(reference).values()
     backend.set_parameters(net, dict(zip(backend.get_parameters(net), weights, strict=True)))
     report = compare_networks(reference, net, X)
-    assert len(report.layers) == 7, "expected two convolutions, two poolings and three dense layers"
+    assert len(report.layers) == 11, "expected two convolutions, two poolings, three dense layers, four activations"
     assert report.first_divergence is None, str(report)
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-
-Agree = Callable[[np.ndarray, np.ndarray], bool]
 
 # The smallest scale for the relative tolerance: below it, float32 has fewer than seven digits.
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+
+def largest_error(reference: np.ndarray, port: np.ndarray) -> float:
+    """The largest absolute difference; infinite if the shapes differ or a value is not finite."""
+    if reference.shape != port.shape:
+        return float("inf")
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.subtract(reference, port)
+        error = float(max(difference.max(initial=0), -difference.min(initial=0)))
+    return error if np.isfinite(error) else float("inf")
+
+
+def scale_of(reference: np.ndarray) -> float:
+    """The largest absolute value, which errors are relative to."""
+    return float(max(reference.max(initial=0), -reference.min(initial=0), SMALLEST_SCALE))
 
 
 def agree_within(reference: np.ndarray, port: np.ndarray, tolerance: float) -> bool:
@@ -17,15 +28,8 @@ def agree_within(reference: np.ndarray, port: np.ndarray, tolerance: float) -> b
 
     Arrays of different shapes do not agree. NaN and infinity agree with nothing.
     """
-    if reference.shape != port.shape:
-        return False
-    scale = np.abs(reference).max(initial=SMALLEST_SCALE)
-    return bool(np.isfinite(scale)) and bool(np.abs(reference - port).max(initial=0) <= tolerance * scale)
-
-
-def are_equal(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays have the same shape and numbers; NaN equals NaN."""
-    return np.array_equal(a, b, equal_nan=True)
+    error = largest_error(reference, port)
+    return error < float("inf") and error <= tolerance * scale_of(reference)
 
 
 def is_informative(array: np.ndarray) -> bool:

@@ -1,129 +1,181 @@
-"""Finds a hint for a difference: a known mistake in moving a network to another framework.
-
-Hints about outputs, weights and padding are tested on the numbers: each one is given only if undoing the mistake makes
-the two layers agree.
-"""
+"""Turns judged pairs into a report, with a hint for each that differs."""
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Sequence
 
 import numpy as np
 
-from lenet_multi.ports.agreement import is_informative
-from lenet_multi.ports.difference import Difference
-from lenet_multi.ports.flatten_hint import flatten_hint, flatten_orders
-from lenet_multi.ports.output_hints import (
-    activation_hint,
-    axes_hint,
-    factor_hint,
-    pool_size_hint,
-    softmax_hint,
-    squeeze_hint,
-)
-from lenet_multi.ports.padding_hints import border_hint, shift_hint
-from lenet_multi.ports.weight_hints import bias_hint, kernel_hint, norm_hint, transposed_dense_hint
+from lenet_multi.ports.agreement import agree_within
+from lenet_multi.ports.gap_hints import gap_hint
+from lenet_multi.ports.hint_case import Case
+from lenet_multi.ports.judgement import Judged
+from lenet_multi.ports.layer_hints import layer_hint
+from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
+from lenet_multi.ports.networks import Network, channels_first
+from lenet_multi.ports.paired_networks import PairedNetworks
+from lenet_multi.ports.report import LayerReport, Report
 
 # The distance from 1 to the next larger number of each type.
 SPACING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
-MAX_PADDING = 16  # rows or columns to search for zeros around an input
+EXPLAINED = 20  # layers that get a hint; a hint takes some time
+EARLIER = 12  # outputs before a layer that a function may have used
 
 
-def find_hint(difference: Difference) -> str | None:
-    """Return a sentence on the likely cause of a difference, or None if no known mistake explains it."""
-    for role, array in (("reference", difference.x), ("port", difference.y)):
+def report_of(comparison: PairedNetworks) -> Report:
+    """The report of a comparison that has been judged."""
+    rows: list[LayerReport] = []
+    explained = 0
+    for number, judged in enumerate(comparison.judged):
+        hint, settings, output = None, "", judged.reference.output
+        if not judged.agrees and explained < EXPLAINED:
+            explained += 1
+            case = case_of(comparison, judged)
+            before = comparison.judged[number - 1].reference.name if number else "X"
+            hint = hint_of(case, before)
+            settings = settings_text(case, hint)
+        rows.append(
+            LayerReport(
+                judged.reference.name,
+                judged.port.name,
+                _shape(() if output is None else output.shape, comparison.a, judged),
+                _shape(judged.output_shape, comparison.b, judged),
+                judged.total,
+                judged.added,
+                judged.agrees,
+                settings,
+                hint,
+                inherits=judged.inherits or not judged.total_agrees,
+            )
+        )
+    constant = all((array == array.flat[0]).all() for array in comparison.inputs)
+    note = "all numbers of X are equal, so agreement shows little: pass random numbers" if constant else None
+    return Report(tuple(rows), comparison.unmatched, comparison.mapping, comparison.not_compared, note)
+
+
+def _shape(shape: tuple[int, ...], network: Network, judged: Judged) -> tuple[int, ...]:
+    """The shape of an output, channels first."""
+    if judged.reference.kind == "output" or not network.channels_last or len(shape) < 4:
+        return shape
+    return (shape[0], shape[-1], *shape[1:-1])
+
+
+def case_of(comparison: PairedNetworks, judged: Judged) -> Case:
+    """What the hints need to know of a pair that differs."""
+    a, b, call, partner = comparison.a, comparison.b, judged.reference, judged.port
+    assert judged.x is not None
+    assert judged.y is not None
+    if call.kind == "output":
+        x, y = judged.x, judged.y
+    else:
+        # The reference's array is in the port's layout if the shapes are equal.
+        x = channels_first(judged.x, b if judged.x.shape == judged.y.shape else a)
+        y = channels_first(judged.y, b)
+    case = Case(call, partner, x, y, not judged.inputs_agree or call.kind == "output", comparison.tolerance)
+    case.images = comparison.images
+    numbers = [c.number for c in comparison.calls]
+    at = numbers.index(call.number) if call.number in numbers else len(numbers)
+    case.before = _earlier(comparison, at)
+    case.settings, case.reference_settings = dict(partner.settings), dict(call.settings)
+    if case.at_input or judged.port_input is None:
+        return case
+    case.layer_input = channels_first(judged.port_input, b)
+    if judged.input_padding is not None and "padding" in case.settings:
+        own = case.settings["padding"]
+        extra = judged.input_padding[:2] if b.channels_last else judged.input_padding[1:]
+        case.settings["padding"] = tuple((p + e, q + f) for (p, q), (e, f) in zip(own, extra, strict=True))
+        inner = [
+            slice(before, size - after) for (before, after), size in zip(extra, case.layer_input.shape[2:], strict=True)
+        ]
+        case.layer_input = case.layer_input[:, :, *inner]
+    if judged.reference_padding is not None and "padding" in case.reference_settings:
+        own = case.reference_settings["padding"]
+        extra = judged.reference_padding[:2] if b.channels_last else judged.reference_padding[1:]
+        padding = tuple((p + e, q + f) for (p, q), (e, f) in zip(own, extra, strict=True))
+        case.reference_settings = case.reference_settings | {"padding": padding}
+    if call.kind in WITH_WEIGHTS and partner.kind in WITH_WEIGHTS:
+        case.reference_parameters = dict(a.parameters(call.layer, call.kind))  # type: ignore[union-attr]
+        case.port_parameters = dict(b.parameters(partner.layer, partner.kind))  # type: ignore[union-attr]
+        for name, value in case.reference_parameters.items():
+            # A dense layer may be a convolution of one pixel in the other network.
+            if (
+                name in case.port_parameters
+                and value.size == case.port_parameters[name].size
+                and call.kind != partner.kind
+            ):
+                case.reference_parameters[name] = value.reshape(case.port_parameters[name].shape)
+        order = judged.flatten_order(case.images, case.tolerance) if partner.kind == "dense" else None
+        if order is not None and case.reference_parameters["weight"].ndim == 2:
+            case.reference_parameters["weight"] = case.reference_parameters["weight"][:, order]
+        case.other_weights = lambda: _other_weights(comparison, call.number, case.port_parameters.get("weight"))
+    return case
+
+
+def _earlier(comparison: PairedNetworks, at: int) -> list[tuple[str, np.ndarray]]:
+    """The reference's outputs before a call, channels first, the latest first."""
+    calls = comparison.calls[:at][::-1]
+    found = [(c.name, channels_first(c.output, comparison.a)) for c in calls[:EARLIER] if c.output is not None]
+    return [*found, *(("X", array) for array in comparison.inputs if array.dtype == np.float32)]
+
+
+def _other_weights(
+    comparison: PairedNetworks, number: int, weight: np.ndarray | None
+) -> Sequence[tuple[str, np.ndarray]]:
+    """The weights of the reference's other layers, one after the other."""
+    found = []
+    for call in comparison.calls:
+        if weight is not None and call.number != number and call.kind in WITH_WEIGHTS:
+            other = comparison.a.parameters(call.layer, call.kind).get("weight")  # type: ignore[union-attr]
+            if other is not None and other.shape == weight.shape:
+                found.append((call.name, other))
+    return found
+
+
+def settings_text(case: Case, hint: str | None) -> str:
+    """`stride: (2, 2) | (1, 1)` for each setting that differs, reference first, and that the hint does not name."""
+    return "; ".join(f"{name}: {a} | {b}" for name, (a, b) in case.differing.items() if name not in (hint or ""))
+
+
+def hint_of(case: Case, before: str) -> str | None:
+    """A sentence on the likely cause of a difference, or None if no known mistake explains it.
+
+    Args:
+        case: the difference.
+        before: the name of the last layer before.
+    """
+    for role, array in (("reference", case.x), ("port", case.y)):
         if not np.isfinite(array).all():
             return f"the {role}'s output contains NaN or infinity"
-    hints = (
-        _outputs_hint,  # first, because other hints are meaningless if the layers are matched wrongly
-        norm_hint,  # before the next, because a wrong epsilon can be as small as rounding errors
-        _nearly_hint,
-        _swapped_hint,
-        activation_hint,
-        axes_hint,
-        squeeze_hint,
-        pool_size_hint,
-        softmax_hint,
-        flatten_hint,
-        transposed_dense_hint,
-        kernel_hint,
-        border_hint,
-        shift_hint,
-        factor_hint,
-        bias_hint,
-        _dtype_hint,  # before the next, because inputs of different types differ too
-        _input_hint,
+    if text := _dtype_hint(case):
+        return text
+    if not case.at_input:
+        return layer_hint(case) or _nearly_hint(case)
+    what = "outputs" if case.reference.kind == "output" else f"inputs of {case.reference.name}"
+    if nearly := _nearly_hint(case):
+        return nearly
+    if text := gap_hint(case):
+        return f"the {what} {text}"
+    if case.reference.kind == "output":
+        return f"the operations after {before} differ" if before != "X" else None
+    return (
+        f"the {what} already differ: the operations between {before} and {case.reference.name} differ (activation, "
+        "pooling or flatten in a function)"
     )
-    return next((text for text in (hint(difference) for hint in hints) if text), None)
 
 
-def _outputs_hint(difference: Difference) -> str | None:
-    """The layers differ, but the outputs of the networks agree."""
-    if not difference.outputs_agree or difference.nearly_agrees:
-        return None
-    mapping = "another mapping" if difference.has_mapping else "a mapping"
-    return f"the networks' outputs agree, so the layers may be matched wrongly: give {mapping}"
-
-
-def _nearly_hint(difference: Difference) -> str | None:
+def _nearly_hint(case: Case) -> str | None:
     """The difference is close to the tolerance."""
-    # No other hint applies: arrays that differ by so little agree with many others by chance.
-    if not difference.nearly_agrees:
-        return None
-    return "the difference is less than ten times the tolerance: rounding errors can be this large in a deep network"
-
-
-def _swapped_hint(difference: Difference) -> str | None:
-    """Another layer of the port agrees with the reference's layer."""
-    for name, x, y in difference.other_layers:
-        if is_informative(x) and difference.agree(x, y):
-            return (
-                f"the output agrees with the port's {name}: the layers are matched wrongly (give a mapping), or the "
-                "weights of two layers are swapped"
-            )
+    if case.x.shape == case.y.shape and agree_within(case.x, case.y, 10 * case.tolerance):
+        return "the difference is less than ten times the tolerance: rounding errors can be this large"
     return None
 
 
-def _dtype_hint(difference: Difference) -> str | None:
+def _dtype_hint(case: Case) -> str | None:
     """The types differ, and one of them is too coarse for the tolerance."""
-    a, b = difference.reference.dtype, difference.port.dtype
+    a, b = case.reference.dtype, case.port.dtype
     spacing = max(SPACING.get(dtype or "", 0.0) for dtype in (a, b))
-    one = np.ones(1)
-    if a is None or b is None or a == b or difference.agree(one, one + spacing):
+    if a is None or b is None or a == b or spacing <= case.tolerance or case.x.shape != case.y.shape:
+        return None
+    if not agree_within(case.x, case.y, 100 * spacing):
         return None
     return f"the networks compute in different types, {a} (reference) and {b} (port): compare them in the same type"
-
-
-def _input_hint(difference: Difference) -> str | None:
-    """The fault lies before the layer, in a function that the trace does not show."""
-    a, b = difference.reference, difference.port
-    operations = "(activation, pooling or flatten in a function)"
-    if a.kind == "output":
-        last = difference.last_agreeing
-        return None if last is None else f"the operations after {last} differ {operations}"
-    if a.input is None or b.input is None or _has_same_input(difference):
-        return None
-    first = difference.last_agreeing or "X"
-    return f"the inputs of {a.name} already differ: the operations between {first} and {a.name} differ {operations}"
-
-
-def _has_same_input(difference: Difference) -> bool:
-    """Whether both layers received the same input, except for the flatten order and zeros around images."""
-    x, y = difference.reference.input, difference.port.input
-    if x is None or y is None:
-        return False
-    if x.size == y.size:
-        x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
-        orders = [order for shape in difference.image_shapes for order, _ in flatten_orders(shape)]
-        return difference.agree(x, y) or any(difference.agree(x, y[:, order]) for order in orders)
-    if x.ndim != 4 or y.ndim != 4 or x.shape[:2] != y.shape[:2]:
-        return False
-    small, large = sorted((x, y), key=np.size)
-    height, width = small.shape[2:]
-    offsets = [
-        range(min(MAX_PADDING, padded - size) + 1)
-        for padded, size in zip(large.shape[2:], (height, width), strict=True)
-    ]
-    return any(
-        difference.agree(small, large[:, :, top : top + height, left : left + width]) for top, left in product(*offsets)
-    )

@@ -1,0 +1,142 @@
+"""Compare a network with its port to another framework, layer by layer.
+
+    python -m lenet_multi.compare_port models.original:net models.port:net --shape 2,3,224,224
+    python -m lenet_multi.compare_port original.py:build port.py:build --input images.npy --json report.json
+
+The exit status is 1 if the networks differ. `docs/ports.md` explains the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenet_multi.backends import installed_backends, load_backend
+from lenet_multi.errors import UserError
+from lenet_multi.ports import compare_networks
+from lenet_multi.ports.errors import error_reason
+from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.command import run_command
+from lenet_multi.system.memory import require_bytes
+from lenet_multi.system.option_parser import Parser, int_list, path_argument, positive_float, seed_number
+from lenet_multi.system.regular_files import require_regular_file
+
+DIFFER_STATUS = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m lenet_multi.compare_port",
+        description="Compare a network with its port to another framework, layer by layer.",
+    )
+    spec = "module:function, or file.py:function, that returns a network"
+    parser.add_argument("reference", help=f"the network that is assumed to be correct: {spec}")
+    parser.add_argument("port", help=f"the network to check: {spec}")
+    parser.add_argument("--shape", type=int_list, metavar="N,C,H,W", help="compare on random numbers of this shape")
+    parser.add_argument("--input", type=path_argument, metavar="FILE", help="compare on the array in this .npy file")
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, metavar="N", help="seed of the random numbers (default: 0)"
+    )
+    parser.add_argument(
+        "--tolerance", type=positive_float, default=1e-5, metavar="X", help="as in compare_networks (default: 1e-5)"
+    )
+    parser.add_argument("--backward", action="store_true", help="compare the gradients in training mode too")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the report to this file")
+    return parser
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if (args.shape is None) == (args.input is None):
+        raise UserError("pass either --shape N,C,H,W or --input FILE")
+    if args.json and not args.json.parent.is_dir():
+        raise UserError(f"--json '{args.json}': its folder does not exist: create it first")
+    X = random_input(args.shape, args.seed) if args.input is None else load_input(args.input)
+    if "mxnet" in installed_backends():
+        load_backend("mxnet")  # before the networks import MXNet: it makes MXNet work with the installed NumPy
+    reference, port = built(args.reference), built(args.port)
+    report = compare_networks(reference, port, X, tolerance=args.tolerance, backward=args.backward)
+    print(report)
+    if args.json:
+        write_atomically(args.json, (json.dumps(report.as_json(), indent=2) + "\n").encode())
+    return DIFFER_STATUS if report.first_divergence else 0
+
+
+def random_input(shape: Sequence[int], seed: int) -> np.ndarray:
+    """Random numbers from 0 to 1.
+
+    Raises:
+        UserError: when the shape is invalid, or too large for the memory.
+    """
+    if not shape or min(shape) < 1 or len(shape) > 8:
+        raise UserError("--shape needs whole numbers of at least 1 separated by commas, as in 2,3,224,224")
+    size = 8
+    for length in shape:
+        size *= length
+    require_bytes(size, "--shape", "choose a smaller shape")
+    return np.random.default_rng(seed).random(tuple(shape), np.float32)
+
+
+def load_input(path: Path) -> np.ndarray:
+    """The array in a .npy file.
+
+    Raises:
+        UserError: when it cannot be read, or is no array of numbers.
+    """
+    require_bytes(2 * require_regular_file(path), f"--input '{path}'", "choose a smaller file")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as problem:
+        raise UserError(f"--input '{path}' is not a .npy file: write it with numpy.save") from problem
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"--input '{path}' holds several arrays: write one with numpy.save")
+    return array
+
+
+def built(text: str) -> Any:
+    """The network that `module:function` or `file.py:function` returns.
+
+    Raises:
+        UserError: when it cannot be imported, or the function fails.
+    """
+    where, _, name = text.rpartition(":")
+    if not where or not name:
+        raise UserError(f"'{text}' is not of the form module:function or file.py:function")
+    sys.path[:0] = [str(Path(where).parent if where.endswith(".py") else Path.cwd())]
+    try:
+        if where.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(where)
+        function = getattr(module, name, None)
+        if function is None:
+            raise UserError(f"'{where}' has no function '{name}': check the name")
+        return function()
+    except UserError:
+        raise
+    except Exception as problem:
+        raise UserError(
+            f"'{text}' failed ({type(problem).__name__}: {error_reason(problem)}): run it by itself first"
+        ) from problem
+    finally:
+        del sys.path[0]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv, result_is_printed=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Pairs the calls of two networks' layers, by their place in the graph, kind, weight shape and numbers.
+
+Layers with weights come first, because every framework has them as layers. Layers without weights (poolings,
+activations, ...) follow if they hang at the same paired layer, since the other network may run them in a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from lenet_multi.ports.layer_kinds import SKIPPED, WITH_WEIGHTS
+from lenet_multi.ports.recording import Adapter, Facts, LayerCall, facts_of
+
+INPUT = -1  # in place of a call's number: the input of the network
+Match = dict[int, int]  # numbers of the reference's calls to those of the port's
+
+# What two layers with weights have in common, in the order of trust: the place, the kind, the shape, the numbers.
+SAME_KIND, SAME_SHAPE, SAME_NUMBERS, SAME_PARENT = 0.3, 0.7, 0.5, 0.25
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A call as the alignment sees it."""
+
+    call: LayerCall
+    kind: str
+    shape: tuple[int, ...]  # of the weight
+    numbers: Facts | None  # of the weight
+    parent: int | None  # the weighted call that the input comes from, through layers without weights
+    siblings: tuple[tuple[int, int], ...]  # equal for calls with the same input
+
+
+class Graph:
+    """The calls of a network, and which of them receive the output of which."""
+
+    def __init__(self, calls: Sequence[LayerCall], adapter: Adapter, inputs: Sequence[np.ndarray]) -> None:
+        self.calls = calls
+        self.sources: dict[int, list[int | None]] = {}
+        made: dict[tuple[int, int], int] = {facts_of(array).sums: INPUT for array in inputs}
+        for call in calls:
+            self.sources[call.number] = [made.get(facts.sums) for facts in call.input_facts]
+            if call.output_facts is not None:
+                made[call.output_facts.sums] = call.number
+        by_number = {call.number: call for call in calls}
+        self.nodes: dict[int, _Node] = {}
+        for call in calls:
+            if call.kind in WITH_WEIGHTS:
+                self.nodes[call.number] = self._node(call, adapter, by_number)
+        self.others = [call for call in calls if call.kind not in (*WITH_WEIGHTS, *SKIPPED)]
+
+    def _node(self, call: LayerCall, adapter: Adapter, by_number: Mapping[int, LayerCall]) -> _Node:
+        parameters = adapter.parameters(call.layer, call.kind)
+        weight = parameters.get("weight", parameters.get("gamma", parameters.get("mean", np.zeros(0))))
+        shape = weight.shape
+        kind = "conv" if call.kind == "separable conv" else call.kind
+        # A convolution of one pixel is a dense layer.
+        if kind == "dense" or (kind == "conv" and set(shape[2:]) == {1}):
+            kind, shape = "linear", shape[:2]
+        numbers = facts_of(weight) if weight.size and not _is_constant(weight) else None
+        inputs = tuple(facts.sums for facts in call.input_facts)
+        return _Node(call, kind, shape, numbers, self.ancestor(call.number, by_number), inputs)
+
+    def ancestor(self, number: int, by_number: Mapping[int, LayerCall]) -> int | None:
+        """The call with weights that a call's only input comes from, or `INPUT`; None if unknown, as after a sum."""
+        while True:
+            sources = self.sources[number]
+            if len(sources) != 1 or sources[0] is None:
+                return None
+            number = sources[0]
+            if number == INPUT or by_number[number].kind in WITH_WEIGHTS:
+                return number
+
+    def chain_ends(self) -> Callable[[LayerCall], int | None]:
+        """A function that returns the call with weights that a call's output goes to, if it is the first to."""
+        by_number = {call.number: call for call in self.calls}
+        receiver: dict[int, int] = {}
+        for number, sources in self.sources.items():
+            if len(sources) == 1 and sources[0] not in (None, INPUT):
+                receiver.setdefault(sources[0], number)
+
+        def end(call: LayerCall) -> int | None:
+            number: int | None = receiver.get(call.number)
+            while number is not None and by_number[number].kind not in WITH_WEIGHTS:
+                number = receiver.get(number)
+            return number
+
+        return end
+
+
+def _is_constant(array: np.ndarray) -> bool:
+    return bool(array.min() == array.max())
+
+
+def align(a: Graph, b: Graph) -> Match:
+    """Pair the calls of two networks; each call has at most one counterpart."""
+    match = _in_order(list(a.nodes.values()), list(b.nodes.values()))
+    _pair_the_rest(a.nodes, b.nodes, match)
+    _exchange(a.nodes, b.nodes, match)
+    by_a, by_b = ({call.number: call for call in graph.calls} for graph in (a, b))
+    match[INPUT] = INPUT
+    _pair_between(a, b, match, lambda call: a.ancestor(call.number, by_a), lambda call: b.ancestor(call.number, by_b))
+    _pair_between(a, b, match, a.chain_ends(), b.chain_ends())
+    del match[INPUT]
+    return match
+
+
+def _likeness(x: _Node, y: _Node, parents: bool) -> float:
+    """How much two calls have in common; 0 if they are of different kinds."""
+    if x.kind != y.kind:
+        return 0.0
+    score = SAME_KIND + SAME_SHAPE * (x.shape == y.shape)
+    score += SAME_NUMBERS * (x.numbers is not None and x.numbers.same_numbers(y.numbers))
+    return score + SAME_PARENT * parents
+
+
+def _in_order(a: list[_Node], b: list[_Node]) -> Match:
+    """The pairs in the order of execution that have most in common: extra layers on either side are left out."""
+    kinds_a, kinds_b = ({node.call.number: (node.kind, node.shape) for node in nodes} for nodes in (a, b))
+    parents = [[_kind_before(x, kinds_a) == _kind_before(y, kinds_b) for y in b] for x in a]
+    best = np.zeros((len(a) + 1, len(b) + 1))
+    likeness = [
+        [_likeness(x, y, same) for y, same in zip(b, row, strict=True)] for x, row in zip(a, parents, strict=True)
+    ]
+    for i in range(len(a) - 1, -1, -1):
+        for j in range(len(b) - 1, -1, -1):
+            paired = best[i + 1, j + 1] + likeness[i][j] if likeness[i][j] else 0.0
+            best[i, j] = max(best[i + 1, j], best[i, j + 1], paired)
+    match, i, j = {}, 0, 0
+    while i < len(a) and j < len(b):
+        if likeness[i][j] and best[i, j] == best[i + 1, j + 1] + likeness[i][j]:
+            match[a[i].call.number] = b[j].call.number
+            i, j = i + 1, j + 1
+        elif best[i, j] == best[i + 1, j]:
+            i += 1
+        else:
+            j += 1
+    return match
+
+
+def _kind_before(node: _Node, kinds: Mapping[int, tuple[str, tuple[int, ...]]]) -> object:
+    """The kind and shape of the layer before a call; whether it is the first if there is none."""
+    return node.parent if node.parent is None or node.parent == INPUT else kinds[node.parent]
+
+
+def _pair_the_rest(a: Mapping[int, _Node], b: Mapping[int, _Node], match: Match) -> None:
+    """Pair calls that are left because their branches run in another order: of one kind and shape."""
+    free = [node for number, node in b.items() if number not in match.values()]
+    for number, x in a.items():
+        candidates = [y for y in free if (y.kind, y.shape) == (x.kind, x.shape)]
+        if number in match or not candidates:
+            continue
+        chosen = max(candidates, key=lambda y: (_follows(x, y, match), _likeness(x, y, False)))
+        match[number] = chosen.call.number
+        free.remove(chosen)
+
+
+def _follows(x: _Node, y: _Node, match: Match) -> bool:
+    """Whether the layers before two calls are a pair."""
+    if x.parent is None or y.parent is None:
+        return False
+    return match.get(x.parent) == y.parent or x.parent == y.parent == INPUT
+
+
+def _exchange(a: Mapping[int, _Node], b: Mapping[int, _Node], match: Match) -> None:
+    """Exchange the counterparts of two calls of one kind and shape where this suits their places better.
+
+    Numbers decide only between calls with the same input, where the place says nothing.
+    """
+    groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+    for number in match:
+        if number in a and match[number] in b and a[number].shape == b[match[number]].shape:
+            groups.setdefault((a[number].kind, a[number].shape), []).append(number)
+    for _ in range(len(match)):
+        changed = False
+        for m, n in (pair for group in groups.values() for pair in combinations(group, 2)):
+            before, after = (
+                (_follows(a[m], b[p], match) + _follows(a[n], b[q], match), _same(a[m], b[p]) + _same(a[n], b[q]))
+                for p, q in ((match[m], match[n]), (match[n], match[m]))
+            )
+            alike = a[m].siblings == a[n].siblings and b[match[m]].siblings == b[match[n]].siblings
+            if after[0] > before[0] or (alike and after[0] == before[0] and after[1] > before[1]):
+                match[m], match[n] = match[n], match[m]
+                changed = True
+        if not changed:
+            return
+
+
+def _same(x: _Node, y: _Node) -> bool:
+    return x.numbers is not None and x.numbers.same_numbers(y.numbers)
+
+
+End = Callable[[LayerCall], "int | None"]
+
+
+def _pair_between(a: Graph, b: Graph, match: Match, end_a: End, end_b: End) -> None:
+    """Pair the calls without weights that hang at the same pair of calls with weights, if both have as many."""
+    taken = set(match.values())
+    hanging_b: dict[tuple[int | None, str], list[int]] = {}
+    for call in b.others:
+        if call.number not in taken and end_b(call) is not None:
+            hanging_b.setdefault((end_b(call), call.kind), []).append(call.number)
+    hanging_a: dict[tuple[int | None, str], list[int]] = {}
+    for call in a.others:
+        end = end_a(call)
+        if call.number not in match and end in match:
+            hanging_a.setdefault((match[end], call.kind), []).append(call.number)
+    for key, numbers in hanging_a.items():
+        if len(numbers) == len(hanging_b.get(key, [])):
+            match.update(zip(numbers, hanging_b[key], strict=True))

@@ -1,0 +1,170 @@
+"""Hints about a layer whose inputs agree: each repairs the port's layer, and counts only if its output then agrees.
+
+A hint is a function of a `Case` that yields texts with their repairs. `LAYER_HINTS` lists them in the order in which
+they are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lenet_multi.ports.hint_case import Case
+from lenet_multi.ports.layouts import flatten_orders
+
+Repair = tuple[str, dict[str, Any]]  # the text, and the arguments of `Case.is_repaired`
+LABELS = {"mean": "running mean", "variance": "running variance"}
+
+
+def setting_hint(case: Case) -> Iterator[Repair]:
+    """One setting differs, or several do."""
+    differing = case.differing
+    for name, (reference, port) in differing.items():
+        # Another kind of norm has other settings too.
+        changes = case.reference_settings if name == "norm" else {name: reference}
+        yield f"the outputs agree with the reference's {name}, {reference}: the port's is {port}", {"settings": changes}
+    if len(differing) > 1:
+        yield (
+            f"the outputs agree with the reference's {' and '.join(differing)}",
+            {"settings": {name: reference for name, (reference, _) in differing.items()}},
+        )
+
+
+def flatten_hint(case: Case) -> Iterator[Repair]:
+    """A dense layer follows a flatten of the other image format, and its weight was not permuted."""
+    weight = case.port_parameters.get("weight")
+    if case.port.kind != "dense" or weight is None:
+        return
+    for image in case.images:
+        if np.prod(image) != weight.shape[1]:
+            continue
+        for order, text in zip(
+            flatten_orders(image), ("(C, H, W) to (H, W, C)", "(H, W, C) to (C, H, W)"), strict=True
+        ):
+            yield (
+                f"the outputs agree after the flatten permutation: reorder the {len(order)} inputs of the port's dense "
+                f"weight from {text}, with (C, H, W) = {image}",
+                {"parameters": {"weight": weight[:, order]}},
+            )
+
+
+def kernel_hint(case: Case) -> Iterator[Repair]:
+    """The weight has its numbers in another order."""
+    weight = case.port_parameters.get("weight")
+    if weight is None:
+        return
+    changes = [("transposing the port's weight: its inputs and outputs are swapped", weight.swapaxes(0, 1))]
+    if weight.ndim == 2:
+        changes.append(("reshaping", weight.reshape(weight.shape[::-1]).T))
+    if weight.ndim == 4:
+        out, inner, height, width = weight.shape
+        flip = "flipping the port's kernels: one network convolves, the other correlates"
+        changes += [
+            (flip, weight[:, :, ::-1, ::-1]),
+            ("transposing the port's kernels: height and width are swapped", weight.swapaxes(2, 3)),
+            ("reversing the port's input channels: RGB and BGR are swapped", weight[:, ::-1]),
+            ("reshaping", weight.transpose(2, 3, 1, 0).reshape(weight.shape)),
+            ("reshaping", weight.reshape(height, width, inner, out).transpose(3, 2, 0, 1)),
+        ]
+        groups = case.settings.get("groups", 1)
+        for count in {groups, out // groups if groups else 1} - {0, 1}:
+            if out % count == 0:
+                swapped = weight.reshape(count, -1, inner, height, width).swapaxes(0, 1).reshape(weight.shape)
+                changes.append(("reordering the port's kernels: the groups have another order", swapped))
+    reshaped = "undoing a reshape of the port's weight: its axes were to be transposed, not reshaped"
+    for text, changed in changes:
+        if changed.shape == weight.shape and not np.array_equal(changed, weight):
+            yield (
+                f"the outputs agree after {reshaped if text == 'reshaping' else text}",
+                {"parameters": {"weight": changed}},
+            )
+
+
+def norm_hint(case: Case) -> Iterator[Repair]:
+    """A norm has its parameters swapped, or runs in training mode."""
+    if case.port.kind != "norm":
+        return
+    given = case.port_parameters
+    for first, second in (("mean", "variance"), ("gamma", "beta")):
+        if first in given and second in given:
+            labels = f"{LABELS.get(first, first)} and {LABELS.get(second, second)}"
+            yield (
+                f"the outputs agree after swapping the port's {labels}",
+                {"parameters": {first: given[second], second: given[first]}},
+            )
+
+
+def parameter_hint(case: Case) -> Iterator[Repair]:
+    """One parameter has other numbers, or all have."""
+    shapes = {name: value.shape for name, value in case.port_parameters.items()}
+    expected = {
+        name: value for name, value in case.reference_parameters.items() if shapes.get(name, value.shape) == value.shape
+    }
+    if case.port.kind in ("conv", "transposed conv", "dense") and "bias" not in expected and "bias" in shapes:
+        expected["bias"] = np.zeros(shapes["bias"], np.float32)
+    differing = [
+        name
+        for name, value in expected.items()
+        if name not in shapes or not np.allclose(value, case.port_parameters[name], rtol=1e-6, atol=0)
+    ]
+    for name in differing:
+        label = LABELS.get(name, name)
+        if name not in shapes:
+            text = f"the port has no {label}"
+        elif name not in case.reference_parameters:
+            text = f"the reference has no {label}"
+        else:
+            text = _other_weights(case) if name == "weight" else f"the port's {label} has other numbers"
+        yield f"the outputs agree with the reference's {label}: {text}", {"parameters": {name: expected[name]}}
+    if len(differing) > 1:
+        labels = ", ".join(LABELS.get(name, name) for name in differing)
+        yield (
+            f"the outputs agree with the reference's {labels}: {_other_weights(case)}",
+            {"parameters": {name: expected[name] for name in differing}},
+        )
+    if differing and case.differing:
+        yield (
+            f"the outputs agree with the reference's {' and '.join(case.differing)} and its {', '.join(differing)}",
+            {
+                "parameters": {name: expected[name] for name in differing},
+                "settings": {name: reference for name, (reference, _) in case.differing.items()},
+            },
+        )
+
+
+def _other_weights(case: Case) -> str:
+    """Where the port's weight comes from, if it is that of another layer of the reference."""
+    weight = case.port_parameters.get("weight")
+    for name, other in case.other_weights():
+        if weight is not None and other.shape == weight.shape and np.allclose(other, weight, rtol=1e-6, atol=0):
+            return f"the port's are those of the reference's {name}"
+    return "the port's are other numbers"
+
+
+def training_mode_hint(case: Case) -> Iterator[Repair]:
+    """A norm of the port uses the statistics of the batch. Its output is not what its parameters say."""
+    if case.port.kind == "norm" and case.settings.get("norm") == "batch":
+        yield "the port's norm uses the statistics of the batch: is it in training mode?", {}
+
+
+LAYER_HINTS: tuple[Callable[[Case], Iterator[Repair]], ...] = (
+    setting_hint,
+    flatten_hint,
+    kernel_hint,
+    norm_hint,
+    parameter_hint,
+)
+
+
+def layer_hint(case: Case) -> str | None:
+    """The text of the first repair that makes the outputs agree."""
+    if not case.is_known():
+        # Only the statistics of the batch explain a norm that does not compute what its parameters say.
+        for text, _ in training_mode_hint(case):
+            case.settings = case.settings | {"training": True}
+            return text if case.is_known() else None
+        return None
+    repairs = (repair for hint in LAYER_HINTS for repair in hint(case))
+    return next((text for text, changes in repairs if case.is_repaired(**changes)), None)

@@ -1,0 +1,429 @@
+"""Pairing layers, moving weights, comparing gradients, and the command `compare_port`."""
+
+# The frameworks have no type hints.
+# mypy: disable-error-code="union-attr,operator,name-defined,arg-type"
+
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import INSTALLED, framework, needs, needs_two
+
+from lenet_multi import compare_port
+from lenet_multi.ports import PortError, compare_networks, transfer_weights
+
+torch = framework("torch", "torch")
+keras = framework("tensorflow", "keras")
+mxnet = framework("mxnet", "mxnet")
+
+X = np.random.default_rng(0).random((3, 3, 12, 10), np.float32)
+
+
+class Residual(torch.nn.Module):
+    """A block of a ResNet with a projection shortcut, as PyTorch's users write it: the main branch first."""
+
+    def __init__(self, stride=2):
+        super().__init__()
+        torch.manual_seed(0)
+        self.c1, self.b1 = torch.nn.Conv2d(3, 8, 3, stride, 1, bias=False), torch.nn.BatchNorm2d(8)
+        self.c2, self.b2 = torch.nn.Conv2d(8, 8, 3, 1, 1, bias=False), torch.nn.BatchNorm2d(8)
+        self.c0, self.b0 = torch.nn.Conv2d(3, 8, 1, stride, bias=False), torch.nn.BatchNorm2d(8)
+        self.relu, self.out = torch.nn.ReLU(), torch.nn.Linear(8, 4)
+        with torch.no_grad():
+            for norm in (self.b0, self.b1, self.b2):
+                for value in norm.state_dict().values():
+                    if value.is_floating_point():
+                        value.uniform_(0.5, 1.5)
+
+    def forward(self, x):
+        y = self.b2(self.c2(self.relu(self.b1(self.c1(x)))))
+        return self.out(self.relu(y + self.b0(self.c0(x))).mean((2, 3)))
+
+
+def keras_residual(stride=2, epsilon=1e-5, momentum=0.9):
+    """The same block in Keras, which runs the layers of a model in another order."""
+    layers = keras.layers
+
+    def norm(name):
+        return layers.BatchNormalization(epsilon=epsilon, momentum=momentum, name=name)
+
+    inputs = keras.Input((12, 10, 3))
+    y = layers.Conv2D(8, 3, stride, use_bias=False, name="kc1")(layers.ZeroPadding2D(1)(inputs))
+    y = layers.ReLU()(norm("kb1")(y))
+    y = layers.Conv2D(8, 3, padding="same", use_bias=False, name="kc2")(y)
+    shortcut = layers.Conv2D(8, 1, stride, use_bias=False, name="kc0")(inputs)
+    y = layers.ReLU()(layers.Add()([norm("kb2")(y), norm("kb0")(shortcut)]))
+    return keras.Model(inputs, layers.Dense(4, name="kout")(layers.GlobalAveragePooling2D()(y)))
+
+
+def gluon_residual(stride=2, **settings):
+    """The same block in Gluon."""
+    nn = mxnet.gluon.nn
+
+    class Block(mxnet.gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.c0, self.b0 = nn.Conv2D(8, 1, stride, use_bias=False), nn.BatchNorm(**settings)
+            self.c1, self.b1 = nn.Conv2D(8, 3, stride, 1, use_bias=False), nn.BatchNorm(**settings)
+            self.c2, self.b2, self.out = nn.Conv2D(8, 3, 1, 1, use_bias=False), nn.BatchNorm(**settings), nn.Dense(4)
+
+        def hybrid_forward(self, F, x):
+            shortcut = self.b0(self.c0(x))
+            y = self.b2(self.c2(F.npx.relu(self.b1(self.c1(x)))))
+            return self.out(F.npx.relu(y + shortcut).mean((2, 3)))
+
+    net = Block()
+    net.initialize()
+    net(mxnet.np.array(X))
+    return net
+
+
+def ports_of_residual():
+    return [build() for name, build in (("tensorflow", keras_residual), ("mxnet", gluon_residual)) if name in INSTALLED]
+
+
+@needs_two
+def test_weights_move_into_a_port_whose_branches_run_in_another_order():
+    net = Residual().eval()
+    for port in ports_of_residual():
+        transfer = transfer_weights(net, port, X)
+        assert transfer.report.first_divergence is None, str(transfer)
+        assert transfer.not_moved == ()
+        assert len(transfer.moved) == 3 + 3 * 4 + 2
+        pairs = [re.sub(r"^k", "", transfer.report.mapping[name]) for name in ("c0", "b0", "c1", "b1", "c2", "b2")]
+        if type(port).__name__ != "Block":
+            assert pairs == ["c0", "b0", "c1", "b1", "c2", "b2"]
+        back = Residual().eval()
+        with torch.no_grad():
+            for parameter in back.parameters():
+                parameter.zero_()
+        assert transfer_weights(port, back, X).report.first_divergence is None
+        for name, value in net.state_dict().items():
+            assert torch.equal(value, back.state_dict()[name]) or "num_batches" in name
+
+
+@needs_two
+def test_a_dry_run_moves_nothing():
+    net, port = Residual().eval(), ports_of_residual()[0]
+    transfer = transfer_weights(net, port, X, dry_run=True)
+    assert transfer.report is None
+    assert "c1 weight (8, 3, 3, 3) -> " in str(transfer)
+    assert compare_networks(net, port, X).first_divergence is not None
+
+
+@needs("tensorflow")
+def test_dense_weights_move_through_another_flatten_order():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(320, 5))
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(5)]
+    port = keras.Sequential([keras.Input((12, 10, 3)), *layers])
+    assert transfer_weights(net, port, X).report.first_divergence is None
+    assert transfer_weights(port, net, X).report.first_divergence is None
+
+
+def test_what_cannot_be_moved_is_listed():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 1))
+    port = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.ReLU())
+    transfer = transfer_weights(net, port, X)
+    assert transfer.not_moved == ("2, which only the reference has", "0 bias, since 0 has none")
+    assert "not moved: 0 bias, since 0 has none" in str(transfer)
+    assert "unmatched in the reference: 2" in str(transfer)
+
+
+def test_a_function_has_no_weights_to_move():
+    with pytest.raises(PortError, match="a function has no parameters to move: pass"):
+        transfer_weights(Residual(), abs, X)
+
+
+def test_one_extra_layer_is_left_out_and_the_rest_is_paired():
+    net = Residual().eval()
+
+    class Scaled(Residual):
+        def __init__(self):
+            super().__init__()
+            self.extra = torch.nn.BatchNorm2d(3, affine=False, eps=0)
+
+        def forward(self, x):
+            return super().forward(self.extra(x))
+
+    report = compare_networks(net, Scaled().eval(), X)
+    assert report.first_divergence is None, str(report)
+    assert report.unmatched == {"port": ("extra",)}
+    assert str(report).splitlines()[-2] == "unmatched in the port: extra"
+
+
+def test_a_convolution_of_one_pixel_may_be_a_dense_layer():
+    dense = torch.nn.Linear(3, 4)
+    conv = torch.nn.Conv2d(3, 4, 1)
+    with torch.no_grad():
+        conv.weight.copy_(dense.weight[:, :, None, None])
+        conv.bias.copy_(dense.bias)
+    pool = torch.nn.AdaptiveAvgPool2d(1)
+    report = compare_networks(
+        torch.nn.Sequential(pool, torch.nn.Flatten(), dense), torch.nn.Sequential(pool, conv, torch.nn.Flatten()), X
+    )
+    assert report.first_divergence is None, str(report)
+    assert {"2": "1"}.items() <= report.mapping.items()
+
+
+class Repeated(torch.nn.Module):
+    """Many layers of one shape, one of which another network may lack."""
+
+    def __init__(self, left_out=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(10, 10) for _ in range(6))
+        self.left_out = left_out
+
+    def forward(self, x):
+        for number, layer in enumerate(self.layers):
+            x = x if number == self.left_out else layer(x).tanh()
+        return x
+
+
+def test_a_missing_layer_among_equal_ones_is_found_by_the_numbers():
+    report = compare_networks(Repeated(), Repeated(left_out=2), X[:, 0])
+    assert report.unmatched == {"reference": ("layers.2",)}
+    assert [layer.reference for layer in report.layers if not layer.agrees] == ["layers.3"]
+
+
+def test_a_norm_and_its_activation_may_be_one_module():
+    class NormAct(torch.nn.BatchNorm2d):
+        def __init__(self, channels):
+            super().__init__(channels)
+            self.act = torch.nn.ReLU()
+
+        def forward(self, x):
+            return self.act(super().forward(x))
+
+    conv = torch.nn.Conv2d(3, 4, 3)
+    apart = torch.nn.Sequential(conv, torch.nn.BatchNorm2d(4), torch.nn.ReLU()).eval()
+    report = compare_networks(apart, torch.nn.Sequential(conv, NormAct(4)).eval(), X)
+    assert report.first_divergence is None, str(report)
+    assert [layer.port for layer in report.layers] == ["0", "1", "1.act"]
+
+
+def test_images_may_be_channels_last_within_a_network():
+    class Last(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.norm, self.out = torch.nn.Conv2d(3, 4, 3), torch.nn.LayerNorm(4), torch.nn.Conv2d(4, 2, 3)
+
+        def forward(self, x):
+            return self.out(self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+
+    class First(Last):
+        def forward(self, x):
+            x = self.conv(x)
+            return self.out(self.norm(x.movedim(1, -1)).movedim(-1, 1))
+
+    assert compare_networks(Last(), First(), X).first_divergence is None
+
+
+def test_a_constant_input_shows_little():
+    net = torch.nn.Conv2d(3, 4, 3)
+    assert "note: all numbers of X are equal" in str(compare_networks(net, net, np.zeros_like(X)))
+    assert compare_networks(net, net, X).note is None
+
+
+def test_a_list_of_arrays_is_refused():
+    with pytest.raises(PortError, match="X is a list of arrays: pass a tuple for a network with several inputs"):
+        compare_networks(abs, abs, [X, X])
+
+
+def test_a_model_of_tf_keras_is_named():
+    model = type("Model", (type("Layer", (), {"__module__": "tf_keras.src.engine.base_layer"}),), {"__call__": len})()
+    with pytest.raises(PortError, match=r"the port is a tf_keras Model, expected a torch\.nn\.Module, a Keras 3 model"):
+        compare_networks(abs, model, X)
+
+
+@needs("tensorflow")
+def test_layers_of_a_subclassed_keras_model_are_named_by_their_attributes():
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norms = keras.layers.Conv2D(4, 3), [keras.layers.BatchNormalization()]
+
+        def call(self, x):
+            return self.norms[0](self.conv(x))
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.block = Block()
+
+        def call(self, x):
+            return self.block(x)
+
+    net = Net()
+    net(X.transpose(0, 2, 3, 1))
+    assert [layer.port for layer in compare_networks(net, net, X).layers] == ["block.conv", "block.norms.0"]
+
+
+def test_nothing_is_replaced_after_a_forward_that_raises():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(7, 7))
+    with pytest.raises(PortError, match="the port failed on X"):
+        compare_networks(abs, net, X)
+    assert not [module for module in net.modules() if module._forward_hooks or module._forward_pre_hooks]
+
+
+@needs("tensorflow")
+def test_keras_is_restored_after_a_forward_that_raises():
+    call = keras.layers.Layer.__call__
+    with pytest.raises(PortError, match="the port failed on X"):
+        compare_networks(abs, keras_residual(), X[:, :2])
+    assert keras.layers.Layer.__call__ is call
+
+
+@needs("mxnet")
+def test_gluon_is_restored_after_a_forward_that_raises():
+    net = gluon_residual()
+    with pytest.raises(PortError, match="the port failed on X"):
+        compare_networks(abs, net, X[:, :2])
+    assert "forward" not in vars(net)
+    assert not any("forward" in vars(block) for block in net._children.values())
+
+
+# Gradients
+
+
+@needs_two
+def test_gradients_of_right_ports_agree():
+    net = Residual()
+    for port in ports_of_residual():
+        transfer_weights(net, port, X)
+        for reference, other in ((net, port), (port, net)):
+            report = compare_networks(reference, other, X, backward=True)
+            assert report.first_divergence is None, str(report)
+            names = [layer.reference.partition(": ")[2] for layer in report.layers if ": " in layer.reference]
+            assert names.count("gradient") == 1
+            assert names.count("weight gradient") == 4
+            assert names.count("running mean") == names.count("running variance") == 3
+
+
+@needs("tensorflow")
+def test_another_momentum_shows_in_training_only():
+    net, port = Residual(), keras_residual(momentum=0.99)
+    transfer_weights(net, port, X)
+    assert compare_networks(net, port, X).first_divergence is None
+    report = compare_networks(net, port, X, backward=True)
+    differing = [layer for layer in report.layers if not layer.agrees]
+    assert {layer.reference.partition(": ")[2] for layer in differing} == {"running mean", "running variance"}
+    assert differing[0].settings == "momentum, the share of the new batch: 0.1 | 0.01"
+
+
+def test_a_gradient_that_is_cut_off_is_found():
+    class Cut(Residual):
+        def forward(self, x):
+            y = self.b2(self.c2(self.relu(self.b1(self.c1(x)))))
+            return self.out(self.relu(y + self.b0(self.c0(x)).detach()).mean((2, 3)))
+
+    report = compare_networks(Residual(), Cut(), X, backward=True)
+    assert {layer.reference for layer in report.layers if not layer.agrees} == {"X: gradient"}
+    assert compare_networks(Residual(), Residual(), X, backward=True).first_divergence is None
+
+
+def test_a_training_step_restores_the_network():
+    net = Residual()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    compare_networks(net, net, X, backward=True)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert all(module.training for module in net.modules())
+
+
+@needs("tensorflow")
+@needs("mxnet")
+def test_a_training_step_restores_keras_and_gluon():
+    port = keras_residual()
+    before = [np.array(variable) for variable in port.variables]
+    compare_networks(port, port, X, backward=True)
+    for variable, value in zip(port.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    block = gluon_residual()
+    values = {name: parameter.data().asnumpy() for name, parameter in block.collect_params().items()}
+    compare_networks(block, block, X, backward=True)
+    for name, parameter in block.collect_params().items():
+        np.testing.assert_array_equal(parameter.data().asnumpy(), values[name])
+
+
+# The command
+
+
+NETWORKS = """
+import torch
+
+
+def right():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+
+
+def wrong():
+    net = right()
+    net[0].stride = 2
+    return net
+
+
+def broken():
+    raise ValueError("no file weights.bin")
+"""
+
+
+@pytest.fixture
+def networks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some_networks.py").write_text(NETWORKS)
+    return tmp_path
+
+
+def test_the_command_prints_the_report_and_ends_with_1_where_networks_differ(networks, capsys):
+    pair = ["some_networks.py:right", "some_networks.py:right"]
+    assert compare_port.main([*pair, "--shape", "2,3,8,8", "--backward"]) == 0
+    assert capsys.readouterr().out.endswith("all layers agree\n")
+    np.save("x.npy", X)
+    arguments = ["some_networks:right", "some_networks.py:wrong", "--input", "x.npy", "--json", "report.json"]
+    assert compare_port.main(arguments) == 1
+    assert "the outputs agree with the reference's stride, (1, 1): the port's is (2, 2)" in capsys.readouterr().out
+    report = json.loads((networks / "report.json").read_text())
+    assert not report["agrees"]
+    assert report["layers"][0]["reference"] == "0"
+    assert report["layers"][0]["added"] is None  # infinite: the shapes differ
+    assert "stride" in report["layers"][0]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.py:b", "a.py:b"], "error: pass either --shape N,C,H,W or --input FILE\n"),
+        (
+            ["a.py", "a.py:b", "--shape", "1,2"],
+            "error: 'a.py' is not of the form module:function or file.py:function\n",
+        ),
+        (["no.py:b", "no.py:b", "--shape", "1,2"], "error: 'no.py:b' failed (FileNotFoundError: "),
+        (["no_module:b", "no.py:b", "--shape", "1,2"], "error: 'no_module:b' failed (ModuleNotFoundError: No module"),
+        (["some_networks.py:none", "a:b", "--shape", "1,2"], "error: 'some_networks.py' has no function 'none': check"),
+        (
+            ["some_networks.py:broken", "a:b", "--shape", "1"],
+            "error: 'some_networks.py:broken' failed (ValueError: no f",
+        ),
+        (["some_networks.py:right"] * 2 + ["--shape", "1,0"], "error: --shape needs whole numbers of at least 1"),
+        (["some_networks.py:right"] * 2 + ["--shape", "99999,99999,9999"], "error: --shape needs about "),
+        (
+            ["some_networks.py:right"] * 2 + ["--shape", "1,2,8,8"],
+            "error: the reference failed on X of shape (1, 2, 8, 8)",
+        ),
+        (["some_networks.py:right"] * 2 + ["--input", "no.npy"], "error: 'no.npy': no such file or directory"),
+        (
+            ["some_networks.py:right"] * 2 + ["--input", "some_networks.py"],
+            "error: --input 'some_networks.py' is not a .npy",
+        ),
+        (["a:b", "a:b", "--shape", "1", "--json", "no/r.json"], "error: --json 'no/r.json': its folder does not exist"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_one_line(arguments, message, networks, capsys):
+    assert compare_port.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(message), printed
+    assert printed.count("\n") == 1
