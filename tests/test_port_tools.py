@@ -149,7 +149,14 @@ def test_one_extra_layer_is_left_out_and_the_rest_is_paired():
     report = compare_networks(net, Scaled().eval(), X)
     assert report.first_divergence is None, str(report)
     assert report.unmatched == {"port": ("extra",)}
-    assert str(report).splitlines()[-2] == "unmatched in the port: extra"
+    assert str(report).splitlines()[-3:] == [
+        "unmatched in the port: extra",
+        "to pair other layers, edit report.mapping and pass it as mapping",
+        "all layers agree",
+    ]
+    pairs = compare_networks(net, Scaled().eval(), X, mapping=report.mapping)
+    assert pairs.first_divergence is None
+    assert pairs.mapping == report.mapping
 
 
 def test_a_convolution_of_one_pixel_may_be_a_dense_layer():

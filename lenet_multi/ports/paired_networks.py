@@ -47,11 +47,10 @@ class PairedNetworks:
         self.calls = self._known(collected.calls, "reference")
         self.port_calls = self._known(port_collected.calls, "port")
         self.judged: list[Judged] = []
-        self.has_mapping = mapping is not None
         self.match = self._mapped(mapping) if mapping is not None else self._aligned()
         names, port_names = ({call.number: call.name for call in calls} for calls in (self.calls, self.port_calls))
         self.mapping = {names[number]: port_names[partner] for number, partner in sorted(self.match.items())}
-        self.unmatched = {} if self.has_mapping or not (self.calls and self.port_calls) else self._unmatched()
+        self.unmatched = self._unmatched() if mapping is None and self.calls and self.port_calls else {}
 
     def _known(self, calls: list[LayerCall], role: str) -> list[LayerCall]:
         """The calls before the first layer of a kind that this comparison does not know."""

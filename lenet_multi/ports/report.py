@@ -106,6 +106,7 @@ class Report:
         for role, names in self.unmatched.items():
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             lines.append(f"unmatched in the {role}: {', '.join(names[:SHOWN])}{more}")
+        lines += ["to pair other layers, edit report.mapping and pass it as mapping"] if self.unmatched else []
         lines += [f"not compared: {self.not_compared}"] if self.not_compared else []
         lines += [f"note: {self.note}"] if self.note else []
         differing = [layer for layer in self.layers if not layer.agrees]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,6 @@ class Transfer:
     moved: tuple[str, ...]
     not_moved: tuple[str, ...]
     report: Report | None = None
-    values: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         lines = [*self.moved, *(f"not moved: {line}" for line in self.not_moved)]
