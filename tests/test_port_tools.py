@@ -317,7 +317,7 @@ def test_another_momentum_shows_in_training_only():
     report = compare_networks(net, port, X, backward=True)
     differing = [layer for layer in report.layers if not layer.agrees]
     assert {layer.reference.partition(": ")[2] for layer in differing} == {"running mean", "running variance"}
-    assert differing[0].settings == "momentum, the share of the new batch: 0.1 | 0.01"
+    assert differing[0].settings == "momentum, the weight of the new batch: 0.1 | 0.01"
 
 
 def test_a_gradient_that_is_cut_off_is_found():
@@ -327,7 +327,9 @@ def test_a_gradient_that_is_cut_off_is_found():
             return self.out(self.relu(y + self.b0(self.c0(x)).detach()).mean((2, 3)))
 
     report = compare_networks(Residual(), Cut(), X, backward=True)
-    assert {layer.reference for layer in report.layers if not layer.agrees} == {"X: gradient"}
+    differing = {layer.reference: layer.hint for layer in report.layers if not layer.agrees}
+    missing = {"c0: weight gradient", "b0: beta gradient", "b0: gamma gradient"}
+    assert differing == {"X: gradient": None} | dict.fromkeys(missing, "the port has no such gradient")
     assert compare_networks(Residual(), Residual(), X, backward=True).first_divergence is None
 
 
@@ -434,3 +436,170 @@ def test_what_is_wrong_with_a_command_is_one_line(arguments, message, networks, 
     printed = capsys.readouterr().err
     assert printed.startswith(message), printed
     assert printed.count("\n") == 1
+
+
+# What a strict reading found
+
+
+class Changed(torch.nn.Module):
+    """A convolution and what a function does with its output."""
+
+    def __init__(self, change):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.change = torch.nn.Conv2d(3, 4, 3), change
+
+    def forward(self, x):
+        return self.change(self.conv(x))
+
+
+@pytest.mark.parametrize("change", [lambda y: y.flip(1), lambda y: y.flip(0), lambda y: y[..., :8].transpose(2, 3)])
+def test_an_output_with_the_same_numbers_in_another_order_differs(change):
+    same = (lambda y: y[..., :8]) if change(torch.zeros(1, 1, 9, 8)).shape[2:] == (8, 9) else (lambda y: y)
+    report = compare_networks(Changed(same), Changed(change), X)
+    assert report.first_divergence is not None
+    assert report.first_divergence.reference == "output"
+
+
+def test_an_error_after_a_pooling_is_not_hidden():
+    class Net(torch.nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.pool, self.function = torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), function
+
+        def forward(self, x):
+            return self.pool(self.function(self.conv(x)))
+
+    for mapping, first in ((None, "output"), ({"conv": "conv", "pool": "pool"}, "pool")):
+        report = compare_networks(Net(torch.relu), Net(torch.sigmoid), X, mapping=mapping)
+        assert report.first_divergence is not None, str(report)
+        assert report.first_divergence.reference == first
+
+
+@pytest.mark.parametrize(
+    "name", ["GlobalAvgPool2d", "UpsampleBlock", "BlurConv", "BatchNormLike"], ids=lambda name: name.lower()
+)
+def test_a_class_that_only_has_the_name_of_a_kind_is_compared_by_its_output(name):
+    own = type(name, (torch.nn.Module,), {"forward": lambda self, x: x.mean((2, 3))})
+    net, port = (torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), own()) for _ in range(2))
+    port[0].load_state_dict(net[0].state_dict())
+    assert compare_networks(net, port, X).first_divergence is None
+
+
+@needs("tensorflow")
+def test_a_dense_layer_on_images_may_be_a_convolution_of_one_pixel():
+    conv = torch.nn.Conv2d(3, 6, 1)
+    dense = keras.layers.Dense(6)
+    dense.build((None, 12, 10, 3))
+    assert transfer_weights(conv, dense, X).report.first_divergence is None
+    assert transfer_weights(dense, conv, X).report.first_divergence is None
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs", "message"),
+    [
+        (
+            lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(360)),
+            X[:1],
+            "the reference failed in t",
+        ),
+        (
+            lambda: Changed(lambda y: torch.nn.functional.dropout(y, training=True)),
+            X,
+            "the reference is random in training mode",
+        ),
+    ],
+)
+def test_gradients_that_cannot_be_compared_are_refused(build, inputs, message):
+    net = build()
+    with pytest.raises(PortError, match=message):
+        compare_networks(net, net, inputs, backward=True)
+
+
+@pytest.mark.parametrize(
+    "net", [torch.nn.ReLU(), torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.Conv2d(3, 4, 3))]
+)
+def test_gradients_of_networks_without_parameters_or_in_place_are_compared(net):
+    assert compare_networks(net, net, X, backward=True).first_divergence is None
+
+
+def test_a_comparison_keeps_running_statistics_and_random_numbers():
+    class Always(torch.nn.BatchNorm2d):
+        def forward(self, x):
+            self.training = True
+            return super().forward(x)
+
+    net = torch.nn.Sequential(Always(3), torch.nn.Dropout(0.5))
+    before, state = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    compare_networks(net, net, X, backward=True)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@needs("mxnet")
+def test_a_comparison_leaves_a_compiled_block_its_dropout():
+    net = mxnet.gluon.nn.HybridSequential()
+    net.add(mxnet.gluon.nn.Dense(50, in_units=10), mxnet.gluon.nn.Dropout(0.5))
+    net.initialize()
+    net.hybridize()
+    compare_networks(net, net, X[:, 0, 0], backward=True)
+    with mxnet.autograd.record():
+        assert 10 < int((net(mxnet.np.ones((4, 10))) == 0).sum()) < 190
+
+
+@needs("mxnet")
+def test_gradients_that_a_block_adds_up_are_compared():
+    net, port = (mxnet.gluon.nn.Dense(5, in_units=10) for _ in range(2))
+    for block in (net, port):
+        block.initialize()
+    transfer_weights(net, port, X[:, 0, 0])
+    net.collect_params().setattr("grad_req", "add")
+    with mxnet.autograd.record():
+        loss = net(mxnet.np.ones((4, 10))).sum()
+    loss.backward()
+    added = net.weight.grad().asnumpy().copy()
+    assert compare_networks(net, port, X[:, 0, 0], backward=True).first_divergence is None
+    np.testing.assert_array_equal(net.weight.grad().asnumpy(), added)
+
+
+def test_outputs_of_any_number_type_are_compared():
+    assert compare_networks(lambda x: x > 0.5, lambda x: torch.from_numpy(x) > 0.5, X).first_divergence is None
+    small = compare_networks(lambda x: (x > 2).astype(np.uint8), lambda x: (x > -1).astype(np.uint8), X)
+    assert small.layers[0].error == 1
+
+
+def test_zeros_before_an_activation_that_belong_to_the_padding_are_no_difference():
+    conv, valid = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(3, 4, 3)
+    valid.load_state_dict(conv.state_dict())
+    padded = torch.nn.Sequential(torch.nn.ZeroPad2d(1), torch.nn.ReLU(), valid)
+    report = compare_networks(torch.nn.Sequential(torch.nn.ReLU(), conv), padded, X - 0.5)
+    assert report.first_divergence is None, str(report)
+
+
+def test_a_kernel_of_another_shape_is_not_moved():
+    net, port = torch.nn.Conv2d(3, 4, (1, 3), padding=(0, 1)), torch.nn.Conv2d(3, 4, (3, 1), padding=(1, 0))
+    assert "0 weight" not in str(transfer_weights(net, port, X).moved)
+    assert "Conv2d weight ((4, 3, 1, 3)), since Conv2d needs (4, 3, 3, 1)" in transfer_weights(net, port, X).not_moved
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_mistake_in_a_port_of_another_type_is_named(dtype):
+    net, port = torch.nn.Linear(10, 8), torch.nn.Linear(10, 8)
+    port.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        port.bias += 0.5
+    assert "bias" in compare_networks(net, port.to(getattr(torch, dtype)), X[:, 0, 0]).hint
+
+
+def test_modules_of_one_name_in_two_folders_are_two_modules(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder, dilation in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "settings_of_net.py").write_text(f"DILATION = {dilation}\n")
+        (tmp_path / folder / "net.py").write_text(
+            "from __future__ import annotations\nimport torch\nfrom settings_of_net import DILATION\n"
+            "def net():\n    torch.manual_seed(0)\n    return torch.nn.Conv2d(3, 4, 3, dilation=DILATION)\n"
+        )
+    assert compare_port.main(["a/net.py:net", "b/net.py:net", "--shape", "1,3,9,9"]) == 1
+    assert "the outputs agree with the reference's dilation, (1, 1)" in capsys.readouterr().out

@@ -28,21 +28,26 @@ def replace_arrays(value: Any, arrays: Iterator[Any]) -> Any:
     if isinstance(value, list):
         return [replace_arrays(item, arrays) for item in value]
     if isinstance(value, tuple):
-        return tuple(replace_arrays(item, arrays) for item in value)
+        items = [replace_arrays(item, arrays) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, Mapping):
         return {key: replace_arrays(item, arrays) for key, item in value.items()}
     return value
 
 
 def as_numpy(array: Any) -> np.ndarray:
-    """An array of any framework in NumPy: floats of less than 32 bits become float32. It may share the memory."""
+    """An array of any framework in NumPy; it may share the memory.
+
+    Floats of less than 32 bits become float32, Booleans and small integers int64.
+    """
     if hasattr(array, "asnumpy"):  # MXNet
-        return array.asnumpy()
-    if hasattr(array, "detach"):  # PyTorch, whose bfloat16 NumPy does not have
+        array = array.asnumpy()
+    elif hasattr(array, "detach"):  # PyTorch, whose bfloat16 NumPy does not have
         array = array.detach().cpu()
-        array = array.float() if array.is_floating_point() and array.element_size() < 4 else array
-        return array.numpy()
+        array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
     array = np.asarray(array)
+    if array.dtype.kind in "bui":
+        return array.astype(np.int64)
     return array.astype(np.float32) if array.dtype.kind == "V" or array.dtype.itemsize < 4 else array
 
 

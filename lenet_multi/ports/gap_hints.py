@@ -55,15 +55,16 @@ def activation_hint(case: Case) -> str | None:
         return None
     for name, function in FUNCTIONS.items():
         if case.agree(case.x, function(case.y)):
-            return f"agree after {_article(name)} of the port's: the port lacks it there"
+            return f"agree after {_article(name, case.x)} of the port's: the port lacks it there"
         if case.agree(case.y, function(case.x)):
-            return f"agree after {_article(name)} of the reference's: only the port has it there"
+            return f"agree after {_article(name, case.y)} of the reference's: only the port has it there"
     for before, source in case.before[:2]:
         if source.shape != case.x.shape:
             continue
         names = [next((n for n, f in FUNCTIONS.items() if case.agree(z, f(source))), None) for z in (case.x, case.y)]
         if names[0] and names[1]:
-            return f"show {_article(names[0])} of {before} in the reference, and {_article(names[1])} in the port"
+            shown = _article(names[0], case.x), _article(names[1], case.y)
+            return f"show {shown[0]} of {before} in the reference, and {shown[1]} in the port"
     return None
 
 
@@ -80,7 +81,7 @@ def factor_hint(case: Case) -> str | None:
     with np.errstate(all="ignore"):
         factors = (centered * other).sum(axes, keepdims=True) / (other * other).sum(axes, keepdims=True)
     if x.ndim == 4 and x[0, 0].size > 8 and np.isfinite(factors).all() and case.agree(centered, factors * other):
-        return "agree for each channel after a multiplication and an addition: only one network normalizes them"
+        return "agree in each channel after a multiplication and an addition: they are normalized differently"
     return None
 
 
@@ -121,7 +122,7 @@ def residual_hint(case: Case) -> str | None:
 def pooling_hint(case: Case) -> str | None:
     """The arrays are two poolings of the same images."""
     for name, source in case.before[:2]:
-        for function in ("", *ACTIVATIONS):
+        for function in ("", "relu", "sigmoid", "tanh"):
             images = ACTIVATIONS[function](source) if function else source
             found = [_pooling(images, z, case) for z in (case.x, case.y)]
             if found[0] and found[1] and found[0] != found[1]:
@@ -135,11 +136,15 @@ def _pooling(images: np.ndarray, pooled: np.ndarray, case: Case) -> str | None:
         return None
     names = {"average": "average", "max": "maximum"}
     for kind, text in names.items():
-        if case.agree(pooled, compute("pool", {"pooling": kind, "output size": (1, 1)}, {}, images)):
+        is_global = pooled.size == len(images) * images.shape[1]
+        if is_global and case.agree(pooled, compute("pool", {"pooling": kind, "output size": (1, 1)}, {}, images)):
             return f"global {text}"
         for size, stride, padding in ((2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 3, 0), (2, 1, 0), (3, 1, 1)):
             settings = {"pooling": kind, "kernel": (size, size), "stride": (stride, stride)}
             settings["padding"] = ((padding, padding), (padding, padding))
+            rows, columns = ((length + 2 * padding - size) // stride + 1 for length in images.shape[2:])
+            if pooled.size != len(images) * images.shape[1] * rows * columns:
+                continue
             y = compute("pool", settings, {}, images)
             flat = None if y is None else y if y.ndim == pooled.ndim else y.reshape(len(y), -1)
             if flat is not None and flat.shape == pooled.shape and case.agree(pooled, flat):
@@ -186,5 +191,7 @@ def gap_hint(case: Case) -> str | None:
         return next((text for hint in GAP_HINTS if (text := hint(case))), None)
 
 
-def _article(name: str) -> str:
+def _article(name: str, result: np.ndarray) -> str:
+    """The activation in words; below 6 a relu and a relu6 are the same."""
+    name = "relu or relu6" if name == "relu" and result.max() < 6 else name
     return f"a{'n' if name[0] in 'aeiou' else ''} {name}"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lenet_multi.ports.arrays import as_numpy, find_arrays
-from lenet_multi.ports.layer_kinds import kind_of
 from lenet_multi.ports.layer_settings import Settings, gluon_settings
 from lenet_multi.ports.recording import CallRecorder, LayerCall, Step, Visitor
 
@@ -80,7 +79,9 @@ class GluonNetwork:
 
         return [to_mxnet(array) for array in inputs], is_np
 
-    def training_step(self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall]) -> Step:
+    def training_step(
+        self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0
+    ) -> Step:
         from mxnet import autograd, util
 
         arrays, is_np = self._arrays(inputs)
@@ -88,11 +89,17 @@ class GluonNetwork:
         before = [
             (p, p.list_data()[0].copy(), p.list_grad()[0].copy() if p.grad_req != "null" else None) for p in parameters
         ]
-        rates = {block: block._rate for block in self._blocks() if kind_of(type(block), True) == "dropout"}
+        rates = {block: block._rate for block in self._blocks() if hasattr(block, "_rate")}
+        active = {block: block._active for block in self._blocks() if hasattr(block, "_active")}
         watched = [array for array in arrays if np.issubdtype(np.dtype(array.dtype), np.floating)]
         try:
+            for block in active:  # a compiled block would keep its dropout, or keep it off afterwards
+                block._active = False
             for block in rates:
                 block._rate = 0
+            for parameter, _, gradient in before:
+                if gradient is not None:
+                    parameter.list_grad()[0][:] = 0
             for array in watched:
                 array.attach_grad()
             with util.np_array(is_np), util.np_shape(is_np), autograd.record(train_mode=True):
@@ -107,6 +114,8 @@ class GluonNetwork:
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
             return [as_numpy(array.grad) for array in watched], of_layers
         finally:
+            for block, was_active in active.items():
+                block._active = was_active
             for block, rate in rates.items():
                 block._rate = rate
             for parameter, value, gradient in before:
@@ -123,8 +132,8 @@ class GluonNetwork:
         found = [(name, getattr(layer, attribute, None)) for attribute, name in NAMES.items()]
         values = [(name, value_of(parameter)) for name, parameter in found if parameter is not None]
         parameters = {name: as_numpy(value) for name, value in values if value is not None}
-        if getattr(layer, "_kwargs", {}).get("fix_gamma"):
-            parameters["gamma"] = np.ones_like(parameters["gamma"])
+        if getattr(layer, "_kwargs", {}).get("fix_gamma"):  # the block has a gamma, and does not use it
+            parameters.pop("gamma", None)
         return parameters
 
     def assign(self, layer: Any, kind: str, parameters: Mapping[str, np.ndarray]) -> None:

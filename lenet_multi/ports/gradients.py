@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from lenet_multi.ports.agreement import largest_error, scale_of
+from lenet_multi.ports.errors import PortError, error_reason
+from lenet_multi.ports.judgement import Judged
 from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
 from lenet_multi.ports.networks import FunctionNetwork, Network, channels_first
 from lenet_multi.ports.paired_networks import PairedNetworks
@@ -16,6 +17,7 @@ from lenet_multi.ports.report import LayerReport
 
 LOOSER = 100  # times the tolerance: a gradient has passed through all layers twice
 NOISE_FACTOR = 10  # times the change of the reference's own gradient when its input changes in the last place
+MOST_NOISE = 0.02  # of the scale
 STATISTICS = {"mean": "running mean", "variance": "running variance"}
 
 
@@ -23,65 +25,111 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
     """A row for the gradient of each input and parameter, and for each running statistic after the step.
 
     The loss is the sum of the first output, each number times a random factor. Norms use the statistics of the batch;
-    dropout is off.
+    dropout layers are off.
+
+    Raises:
+        PortError: when a network fails in training mode, or the reference is random in it.
     """
     a, b = pairs.a, pairs.b
     if isinstance(a, FunctionNetwork) or isinstance(b, FunctionNetwork):
         return []
     judged = [one for one in pairs.judged if one.reference.kind in WITH_WEIGHTS and one.port.kind in WITH_WEIGHTS]
-    calls, port_calls = [one.reference for one in judged], [one.port for one in judged]
+    calls = [one.reference for one in judged]
     rng = np.random.default_rng(0)
     perturbed = [
         (x * (1 + rng.choice((-1, 1), x.shape) * 2.0**-23)).astype(x.dtype) if x.dtype.kind == "f" else x
         for x in pairs.inputs
     ]
-    inputs, layers = _step(a, pairs, pairs.inputs, calls)
-    noisy_inputs, noisy_layers = _step(a, pairs, perturbed, calls)
-    port_inputs, port_layers = _step(b, pairs, pairs.inputs, port_calls)
-    rows = [
-        _row("X", "X", "gradient", channels_first(x, a), channels_first(z, a), channels_first(y, b), pairs)
-        for x, z, y in zip(inputs, noisy_inputs, port_inputs, strict=False)
-    ]
+    inputs, layers = _step(a, "reference", pairs, pairs.inputs, calls)
+    again, _ = _step(a, "reference", pairs, pairs.inputs, calls, seed=1)
+    for x, y in zip(inputs, again, strict=True):
+        if x is not None and y is not None and largest_error(x, y) > 1e-3 * scale_of(x):
+            raise PortError("the reference is random in training mode: gradients cannot be compared; omit backward")
+    noisy_inputs, noisy_layers = _step(a, "reference", pairs, perturbed, calls)
+    port_inputs, port_layers = _step(b, "port", pairs, pairs.inputs, [one.port for one in judged])
+    rows: list[LayerReport | None] = []
+    for number, (x, z, y) in enumerate(zip(inputs, noisy_inputs, port_inputs, strict=False), 1):
+        name = "X" if number == 1 else f"X:{number}"
+        first = [None if one is None else channels_first(one, net) for one, net in ((x, a), (z, a), (y, b))]
+        rows.append(_row(name, name, "gradient", first, pairs.tolerance))
     for one, found, noisy, port_found in zip(judged, layers, noisy_layers, port_layers, strict=True):
-        order = one.flatten_order(pairs.images, pairs.tolerance) if one.port.kind == "dense" else None
-        for name in sorted(found.keys() & port_found.keys()):
-            x, z, y = found[name], noisy[name], port_found[name]
-            if name == "weight" and order is not None and x.ndim == 2:
-                x, z = x[:, order], z[:, order]
-            if x.size == y.size:
-                x, z = x.reshape(y.shape), z.reshape(y.shape)
-            allowed = 0.0
+        shared = a.parameters(*_layer(one.reference)).keys() & b.parameters(*_layer(one.port)).keys()
+        for name in sorted(shared):
+            arrays = _laid_out(one, name, [found.get(name), noisy.get(name), port_found.get(name)], pairs)
+            what = STATISTICS.get(name, f"{name} gradient")
+            extra, settings = 0.0, ""
             if name == "variance" and one.reference.inputs:
                 # PyTorch divides the batch's variance by one less than the others do.
-                allowed = 2 * x.size / max(one.reference.inputs[0].size - x.size, 1)
-            what = STATISTICS.get(name, f"{name} gradient")
-            row = _row(one.reference.name, one.port.name, what, x, z, y, pairs, allowed)
-            shares = [call.settings.get("momentum") for call in (one.reference, one.port)]
-            if not row.agrees and name in STATISTICS and shares[0] != shares[1]:
-                row = replace(row, settings=f"momentum, the share of the new batch: {shares[0]} | {shares[1]}")
-            rows.append(row)
-    return rows
+                extra = 2 * len(found[name]) / max(one.reference.inputs[0].size - len(found[name]), 1)
+            momenta = [call.settings.get("momentum") for call in (one.reference, one.port)]
+            if name in STATISTICS and momenta[0] != momenta[1]:
+                settings = f"momentum, the weight of the new batch: {momenta[0]} | {momenta[1]}"
+            rows.append(_row(one.reference.name, one.port.name, what, arrays, pairs.tolerance, extra, settings))
+    return [row for row in rows if row is not None]
 
 
-def _step(network: Network, pairs: PairedNetworks, inputs: Sequence[np.ndarray], calls: list[LayerCall]) -> Step:
-    assert not isinstance(network, FunctionNetwork)
+def _layer(call: LayerCall) -> tuple[object, str]:
+    return call.layer, call.kind
+
+
+def _step(
+    network: Network,
+    role: str,
+    pairs: PairedNetworks,
+    inputs: Sequence[np.ndarray],
+    calls: list[LayerCall],
+    seed: int = 0,
+) -> Step:
+    """A step of training of one of the networks."""
     output = pairs.outputs[0].output
     assert output is not None
+    assert not isinstance(network, FunctionNetwork)
     factors = np.random.default_rng(0).standard_normal(output.shape, np.float32)
     factors = np.moveaxis(factors, 1, -1) if network.channels_last and factors.ndim >= 4 else factors
-    return network.training_step(inputs, factors, calls)
+    try:
+        return network.training_step(inputs, factors, calls, seed)
+    except Exception as problem:
+        raise PortError(
+            f"the {role} failed in training mode ({error_reason(problem)}): omit backward, or pass more examples"
+        ) from problem
+
+
+def _laid_out(
+    one: Judged, name: str, arrays: list[np.ndarray | None], pairs: PairedNetworks
+) -> list[np.ndarray | None]:
+    """The reference's gradients in the layout of the port's: its flatten order, its shape."""
+    x, noisy, y = arrays
+    order = one.flatten_order(pairs.images, pairs.tolerance) if name == "weight" else None
+    shape = None if y is None else y.shape
+    changed = []
+    for array in (x, noisy):
+        if array is not None and order is not None and array.ndim == 2 and array.shape[1] == len(order):
+            array = array[:, order]
+        if array is not None and y is not None and shape is not None and array.size == y.size:
+            array = array.reshape(shape)
+        changed.append(array)
+    return [*changed, y]
 
 
 def _row(
     reference: str,
     port: str,
     what: str,
-    x: np.ndarray,
-    noisy: np.ndarray,
-    y: np.ndarray,
-    pairs: PairedNetworks,
-    allowed: float = 0.0,
-) -> LayerReport:
+    arrays: list[np.ndarray | None],
+    tolerance: float,
+    extra: float = 0.0,
+    settings: str = "",
+) -> LayerReport | None:
+    """The row of one gradient; None if neither network has it."""
+    x, noisy, y = arrays
+    names = f"{reference}: {what}", f"{port}: {what}"
+    if x is None or y is None:
+        if x is None and y is None:
+            return None
+        shape = x.shape if x is not None else y.shape if y is not None else ()
+        hint = f"the {'reference' if x is None else 'port'} has no such gradient"
+        return LayerReport(*names, shape, shape, float("inf"), None, False, hint=hint)
+    noise = 0.0 if noisy is None else min(NOISE_FACTOR * largest_error(x, noisy), MOST_NOISE * scale_of(x))
     error = largest_error(x, y)
-    bound = (LOOSER * pairs.tolerance + allowed) * scale_of(x) + NOISE_FACTOR * largest_error(x, noisy)
-    return LayerReport(f"{reference}: {what}", f"{port}: {what}", x.shape, y.shape, error, None, error <= bound)
+    agrees = error <= (LOOSER * tolerance + extra) * scale_of(x) + noise
+    return LayerReport(*names, x.shape, y.shape, error, None, agrees, "" if agrees else settings)

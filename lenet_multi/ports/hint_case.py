@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lenet_multi.ports.agreement import agree_within, is_informative
+from lenet_multi.ports.agreement import agree_within, is_informative, largest_error
 from lenet_multi.ports.layer_math import Parameters, compute
 from lenet_multi.ports.layer_settings import Settings, differing_settings
-from lenet_multi.ports.recording import LayerCall
+from lenet_multi.ports.recording import LayerCall, coarseness
 
 
 @dataclass
@@ -57,13 +57,22 @@ class Case:
     def agree_even_if_few(self, x: np.ndarray, y: np.ndarray | None) -> bool:
         if y is None or x.size != y.size:
             return False
-        same = [n for n in x.shape if n != 1] == [n for n in y.shape if n != 1]
-        return same and agree_within(x, y.reshape(x.shape), 2 * self.tolerance)
+        return self._same_but_ones(x, y) and agree_within(x, y.reshape(x.shape), self.tolerance)
 
     @property
     def differing(self) -> dict[str, tuple[Any, Any]]:
-        """The settings that differ, as (reference, port)."""
-        return differing_settings(self.reference_settings, self.settings)
+        """The settings that differ and matter in inference, as (reference, port)."""
+        differing = differing_settings(self.reference_settings, self.settings)
+        return {name: values for name, values in differing.items() if name != "momentum"}
+
+    @property
+    def coarseness(self) -> float:
+        """See `coarseness`."""
+        return coarseness(self.reference, self.port)
+
+    @staticmethod
+    def _same_but_ones(x: np.ndarray, y: np.ndarray) -> bool:
+        return [n for n in x.shape if n != 1] == [n for n in y.shape if n != 1]
 
     def is_known(self) -> bool:
         """Whether `layer_math` computes what the port's layer does: without that, a repair shows nothing."""
@@ -72,7 +81,8 @@ class Case:
         for axis in (None, 1):  # PyTorch's and Keras's layer norms may have another axis than the last
             settings = self.settings if axis is None else self.settings | {"axis": axis}
             y = compute(self.port.kind, settings, self.port_parameters, self.layer_input)
-            if y is not None and self.y.size == y.size and agree_within(self.y, y.reshape(self.y.shape), 1e-4):
+            bound = max(1e-4, self.coarseness)
+            if y is not None and self.y.size == y.size and agree_within(self.y, y.reshape(self.y.shape), bound):
                 self.settings = settings
                 return True
         return False
@@ -82,4 +92,12 @@ class Case:
         assert self.layer_input is not None
         changed = self.settings | (settings or {})
         given = {**self.port_parameters, **(parameters or {})}
-        return self.agree_even_if_few(self.x, compute(self.port.kind, changed, given, self.layer_input))
+        y = compute(self.port.kind, changed, given, self.layer_input)
+        before = compute(self.port.kind, self.settings, self.port_parameters, self.layer_input)
+        if y is None or before is None or y.size != self.x.size:
+            return False
+        y = y.reshape(self.x.shape) if self._same_but_ones(self.x, y) else y
+        if not agree_within(self.x, y, max(self.tolerance, self.coarseness)):
+            return False
+        # A change without an effect repairs nothing.
+        return before.size != y.size or largest_error(y, before.reshape(y.shape)) > 0.5 * largest_error(self.x, y)

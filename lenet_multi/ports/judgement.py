@@ -14,7 +14,7 @@ from lenet_multi.ports.agreement import agree_within, largest_error
 from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
 from lenet_multi.ports.layer_math import Parameters, compute
 from lenet_multi.ports.layouts import flatten_orders, layouts, like
-from lenet_multi.ports.recording import LayerCall
+from lenet_multi.ports.recording import LayerCall, coarseness
 
 MAX_PADDING = 16  # rows or columns to search for zeros around an input
 NOISE_FACTOR = 8.0  # the frameworks add numbers in different orders: more rounding than one perturbed input shows
@@ -64,6 +64,9 @@ class Judged:
         """The positions of the port's inputs of a dense layer in the reference's; None if they are the same."""
         if not self.reference.inputs or self.port_input is None:
             return None
+        ranks = {self.port_input.ndim, self.reference.inputs[0].ndim}
+        if self.port.kind != "dense" or not ranks <= {2, 4}:
+            return None
         x, y = (array.reshape(len(array), -1) for array in (self.reference.inputs[0], self.port_input))
         if x.shape == y.shape and not agree_within(x, y, tolerance):
             for order in (order for image in images for order in flatten_orders(image)):
@@ -98,6 +101,7 @@ class JudgingVisitor:
         layout: finds the reference's arrays in the port's layout.
         tolerance: see `compare_networks`.
         parameters_of: returns the parameters of a call of the port.
+        sources: for each call of the port the calls that its inputs come from, None where a function is between them.
         reshapes: whether it may pass on arrays of another shape than the port's, which the port's functions may refuse.
 
     Attributes:
@@ -110,14 +114,19 @@ class JudgingVisitor:
         layout: Layout,
         tolerance: float,
         parameters_of: Callable[[LayerCall], Parameters],
+        sources: Mapping[int, Sequence[int | None]],
         reshapes: bool,
     ) -> None:
         self._pairs, self._layout, self._tolerance = pairs, layout, tolerance
-        self._parameters_of, self._reshapes = parameters_of, reshapes
+        self._parameters_of, self._sources, self._reshapes = parameters_of, sources, reshapes
         self.is_interrupted = False
+        self._own: set[int] = set()  # the calls whose outputs are not the reference's
 
     def before(self, call: LayerCall, inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray] | None:
         judged = self._pairs.get(call.number)
+        inherits = self._inherits(call)
+        if judged is None and inherits:
+            self._own.add(call.number)
         if judged is None or not judged.reference.inputs:
             return None
         given, source = inputs[0], judged.reference.inputs[0]
@@ -132,14 +141,18 @@ class JudgingVisitor:
         judged.input_error = float("inf") if expected is None else largest_error(expected, given)
         if expected is not None and agree_within(expected, given, self._tolerance):
             return None
+        if expected is not None and agree_within(expected, given, coarseness(judged.reference, judged.port)):
+            return [expected]  # it is only rounded: the layers will show that
         usual = self._layout.expected(source)
         judged.input_padding = self._padding_between(usual, given)
         judged.reference_padding = self._padding_between(given, usual)
-        if judged.input_padding or judged.reference_padding:
+        # In any other layer the zeros would be numbers like all others.
+        takes_zeros = call.kind in ("conv", "separable conv", "pool")
+        if takes_zeros and (judged.input_padding or judged.reference_padding):
             judged.input_error = 0.0
             return None
         judged.inputs_agree = False
-        judged.inherits = judged.agrees = self.is_interrupted
+        judged.inherits = judged.agrees = inherits
         judged.x, judged.y = source if expected is None else expected, given.copy()
         # Without weights the layer may be in another order, which does no harm: see `without_harmless`.
         if call.kind not in WITH_WEIGHTS:
@@ -153,12 +166,12 @@ class JudgingVisitor:
         if judged is None or judged.reference.output is None:
             return None
         if not judged.inputs_agree and (call.kind not in WITH_WEIGHTS or judged.port_input is None):
-            self.is_interrupted = True  # it could not receive the reference's input
+            self._pass_on(call, None)  # it could not receive the reference's input
             return None
         expected = self._layout(judged.reference.output, output)
         usual = self._layout.expected(judged.reference.output)
         passed = usual if expected is None and self._may_reshape(usual, output) else expected
-        self.is_interrupted = passed is None
+        self._pass_on(call, passed)
         judged.added = float("inf") if expected is None else largest_error(expected, output)
         if expected is not None and self._agrees(judged, expected, output):
             if judged.inputs_agree and call.kind != "dense":  # `flatten_order` needs it
@@ -168,6 +181,16 @@ class JudgingVisitor:
             judged.x, judged.y = judged.reference.output if expected is None else expected, output.copy()
         judged.agrees = False
         return passed
+
+    def _inherits(self, call: LayerCall) -> bool:
+        """Whether an input of a call may come from a layer that passed on an output of its own."""
+        sources = self._sources.get(call.number, [None])
+        return any(self.is_interrupted if source is None else source in self._own for source in sources)
+
+    def _pass_on(self, call: LayerCall, passed: np.ndarray | None) -> None:
+        self.is_interrupted = passed is None
+        if passed is None:
+            self._own.add(call.number)
 
     def _may_reshape(self, usual: np.ndarray, given: np.ndarray) -> bool:
         """Whether the reference's images may take the place of others, of another height and width."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lenet_multi.ports.arrays import as_numpy, find_arrays
-from lenet_multi.ports.layer_kinds import CONVS, kind_of
+from lenet_multi.ports.layer_kinds import CONVS, WITH_ACTIVATION, kind_of
 from lenet_multi.ports.layer_settings import Settings, activation_name, keras_settings
 from lenet_multi.ports.recording import CallRecorder, LayerCall, Step, Visitor
 
@@ -33,7 +33,7 @@ class KerasNetwork:
         )
         formats = (layer.data_format for layer in image_layers)
         self.channels_last = next(formats, keras.config.image_data_format()) == "channels_last"
-        self._names = {layer: name for name, layer in reversed(list(_attributes(net, "")))}
+        self._names = {layer: name for name, layer in reversed(list(_attributes(net, "", {net})))}
 
     def recorder(self, visitor: Visitor) -> CallRecorder:
         import keras
@@ -51,7 +51,7 @@ class KerasNetwork:
             name = self._names.get(layer, layer.name)
             args, kwargs = recorder.enter(layer, name, (args, kwargs), has_sublayers)
             activation = vars(layer).get("activation")
-            is_option = activation not in (None, linear) and kind_of(type(layer), True) != "activation"
+            is_option = activation not in (None, linear) and recorder.kind_of(layer, has_sublayers) in WITH_ACTIVATION
 
             def recording_activation(value: Any) -> Any:
                 (value,) = recorder.enter(None, activation_name(activation), (value,), kind="activation")
@@ -86,7 +86,8 @@ class KerasNetwork:
         parameters = {name: as_numpy(value) for name, value in values if value is not None}
         for name in {"weight", "depthwise"} & parameters.keys():  # (height, width, in, out) and (in, out)
             weight = np.moveaxis(parameters[name], (-1, -2), (0, 1))
-            if _is_depthwise(layer, name):  # (multiplier, channels, height, width)
+            # Depthwise: (multiplier, channels, height, width).
+            if name == "depthwise" or (kind == "conv" and hasattr(layer, "depth_multiplier")):
                 weight = weight.swapaxes(0, 1).reshape(-1, 1, *weight.shape[2:])
             parameters[name] = weight
         return parameters
@@ -98,18 +99,20 @@ class KerasNetwork:
                 continue
             value = parameters[name]
             if name in ("weight", "depthwise"):
-                if _is_depthwise(layer, name):
+                if name == "depthwise" or (kind == "conv" and hasattr(layer, "depth_multiplier")):
                     channels = variable.shape[-2]
                     value = value.reshape(channels, -1, *value.shape[2:]).swapaxes(0, 1)
                 value = np.moveaxis(value, (0, 1), (-1, -2))
             variable.assign(value)
 
-    def training_step(self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall]) -> Step:
+    def training_step(
+        self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0
+    ) -> Step:
         import tensorflow as tf
 
         net, trainable = self.net, self.net.trainable_variables
         before = [(variable, np.array(variable.value)) for variable in net.non_trainable_variables]
-        rates = {layer: layer.rate for layer in net._flatten_layers() if kind_of(type(layer), True) == "dropout"}
+        rates = {layer: layer.rate for layer in net._flatten_layers() if hasattr(layer, "rate")}
         arrays = [np.moveaxis(a, 1, -1) if self.channels_last and a.ndim >= 4 else a for a in inputs]
         tensors = [tf.convert_to_tensor(array) for array in arrays]
         try:
@@ -131,7 +134,7 @@ class KerasNetwork:
                 return gradients[id(variable)] if id(variable) in gradients else np.array(variable.value)
 
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
-            return [as_numpy(gradient) for gradient in found[: len(tensors)] if gradient is not None], of_layers
+            return [None if one is None else as_numpy(one) for one in found[: len(tensors)]], of_layers
         finally:
             for layer, rate in rates.items():
                 layer.rate = rate
@@ -153,11 +156,7 @@ class KerasNetwork:
         return keras.ops.convert_to_tensor(array, dtype=other.dtype)
 
 
-def _is_depthwise(layer: Any, name: str) -> bool:
-    return name == "depthwise" or "Depthwise" in type(layer).__name__
-
-
-def _attributes(layer: Any, prefix: str) -> Any:
+def _attributes(layer: Any, prefix: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
     """The names of the layers in a subclassed layer or model, by the attributes that hold them: `block.conv`."""
     import keras
 
@@ -168,6 +167,7 @@ def _attributes(layer: Any, prefix: str) -> Any:
             continue
         items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
         for name, inner in [(attribute, value), *((f"{attribute}.{key}", item) for key, item in items)]:
-            if isinstance(inner, keras.layers.Layer):
+            if isinstance(inner, keras.layers.Layer) and inner not in seen:
+                seen.add(inner)
                 yield f"{prefix}{name}", inner
-                yield from _attributes(inner, f"{prefix}{name}.")
+                yield from _attributes(inner, f"{prefix}{name}.", seen)

@@ -116,7 +116,7 @@ def parameter_hint(case: Case) -> Iterator[Repair]:
         elif name not in case.reference_parameters:
             text = f"the reference has no {label}"
         else:
-            text = _other_weights(case) if name == "weight" else f"the port's {label} has other numbers"
+            text = _other_weights(case) if name == "weight" else "the port's values differ"
         yield f"the outputs agree with the reference's {label}: {text}", {"parameters": {name: expected[name]}}
     if len(differing) > 1:
         labels = ", ".join(LABELS.get(name, name) for name in differing)
@@ -140,7 +140,7 @@ def _other_weights(case: Case) -> str:
     for name, other in case.other_weights():
         if weight is not None and other.shape == weight.shape and np.allclose(other, weight, rtol=1e-6, atol=0):
             return f"the port's are those of the reference's {name}"
-    return "the port's are other numbers"
+    return "the port's values differ"
 
 
 def training_mode_hint(case: Case) -> Iterator[Repair]:

@@ -89,7 +89,7 @@ def keras_settings(layer: Any, kind: str, size: Sequence[int]) -> Settings:
     if kind in ("conv", "transposed conv", "separable conv"):
         kernel, stride, dilation = layer.kernel_size, layer.strides, layer.dilation_rate
         groups = getattr(layer, "groups", 1)
-        if "Depthwise" in type(layer).__name__:
+        if hasattr(layer, "depth_multiplier"):
             groups = layer.input_spec.axes[-1 if layer.data_format == "channels_last" else 1]
         if kind == "transposed conv":
             padding = _transposed_padding(size, kernel, stride, layer.padding)
@@ -175,6 +175,8 @@ def _norm_settings(layer: Any, epsilon: Any, groups: Any, share: float | None) -
     name = type(layer).__name__.lower()
     kinds = ("batch", "layer", "group", "instance")
     found: Settings = {"norm": next((kind for kind in kinds if kind in name), name)}
+    if groups == -1:  # Keras's group for each channel
+        found["norm"], groups = "instance", None
     found |= {} if epsilon is None else {"epsilon": float(epsilon)}
     found |= {} if share is None else {"momentum": round(float(share), 9)}
     return found | ({} if groups is None else {"groups": groups})

@@ -46,8 +46,9 @@ def compare_networks(
             block, or a function of X. A function returns an array of any framework, or a dict from layer name to array,
             channels first. Two dicts are matched by name if they have the same names, otherwise in order.
         port: the network to check, in any of these forms.
-        X: the inputs, one array of any framework with the examples on the first axis. Images are (N, C, H, W); a
-            channels-last Keras network receives them as (N, H, W, C). Signed integers are kept; all other types are
+        X: the inputs, one array of any framework with the examples on the first axis. Images are (N, C, H, W), and
+            (N, C, D, H, W) in three dimensions; a channels-last Keras network receives them with C last. Arrays of
+            other ranks are passed as they are. Signed integers are kept; all other types are
             cast to float32. Each network receives a copy. For networks with several inputs, a tuple of arrays: Keras
             receives a list, the others one argument for each.
         mapping: the layers to compare, in place of pairing them: the reference's layer names to the port's. `output` is
@@ -55,14 +56,15 @@ def compare_networks(
         tolerance: the largest difference that counts as agreement, as a fraction of the largest absolute value in the
             reference's layer.
         backward: compare the gradients of a loss with respect to inputs and parameters too, in training mode, and the
-            running statistics of norms after the step. Gradients may differ by 100 times the tolerance.
+            running statistics of norms after the step. Gradients may differ by 100 times the tolerance, and by what a
+            change of X in its last place does to the reference's.
 
     Returns:
         The report: a row for each pair of layers, with a hint at the cause where they differ.
 
     Raises:
         PortError: when a network is of an unknown kind or fails on X, no layer has a counterpart, or an argument is
-            invalid.
+            invalid; with `backward`, when a network fails in training mode, or the reference is random in it.
     """
     inputs = as_inputs(X)
     if mapping is not None:

@@ -48,11 +48,15 @@ def network_of(network: Any, role: str) -> Network:
     """
     bases = {(base.__module__.partition(".")[0], base.__name__) for base in type(network).__mro__}
     type_name = type(network).__name__
-    if ("torch", "Module") in bases:
+    if ("torch", "Module") in bases and ("keras", "Layer") not in bases:
         return TorchNetwork(network)
     if ("mxnet", "Block") in bases:
         return GluonNetwork(network)
     if ("keras", "Layer") in bases:
+        import keras
+
+        if keras.config.backend() != "tensorflow":
+            raise PortError(f"the {role} runs on Keras's {keras.config.backend()} backend: use Keras on TensorFlow")
         if not network.built:
             raise PortError(
                 f"the {role}, a {type_name}, is not built and has no weights: call it once, then set its weights"

@@ -47,6 +47,8 @@ class PairedNetworks:
         self.calls = self._known(collected.calls, "reference")
         self.port_calls = self._known(port_collected.calls, "port")
         self.judged: list[Judged] = []
+        self.sources: Mapping[int, Sequence[int | None]] = {}
+        self.has_mapping = mapping is not None
         self.match = self._mapped(mapping) if mapping is not None else self._aligned()
         names, port_names = ({call.number: call.name for call in calls} for calls in (self.calls, self.port_calls))
         self.mapping = {names[number]: port_names[partner] for number, partner in sorted(self.match.items())}
@@ -67,6 +69,7 @@ class PairedNetworks:
         if isinstance(self.a, FunctionNetwork) or isinstance(self.b, FunctionNetwork):
             return {}
         graphs = Graph(self.calls, self.a, self.inputs), Graph(self.port_calls, self.b, self.inputs)
+        self.sources = graphs[1].sources
         match = align(*graphs)
         if not match and all(graph.nodes for graph in graphs):
             raise PortError(
@@ -105,6 +108,8 @@ class PairedNetworks:
         by_number, port_calls = ({c.number: c for c in calls} for calls in (self.calls, self.port_calls))
         pairs = {m: Judged(by_number[n], port_calls[m]) for n, m in sorted(self.match.items())}
         outputs, inherits = self.port_outputs, False
+        judged: list[Judged] = []
+        repeated = self._repeated()
         if pairs:
             layout = Layout(self.to_port, lambda array: channels_first(array, self.b), self.images)
             for one in pairs.values():
@@ -113,8 +118,15 @@ class PairedNetworks:
                 outputs, judged, inherits = self._run_judging(pairs, layout, reshapes=True)
             except PortError:  # the port expects arrays of the shapes that it has by itself
                 outputs, judged, inherits = self._run_judging(pairs, layout, reshapes=False)
-            self.judged = without_harmless(judged)
-        self.judged += self._judged_outputs(outputs, inherits)
+        rows = self._judged_outputs(outputs)
+        self.judged = judged if self.has_mapping else without_harmless(judged, all(row.agrees for row in rows))
+        differs = any(not pair.agrees for pair in self.judged)
+        kept = {pair.reference.number for pair in self.judged}
+        for row in rows:
+            if not repeated.get(row.reference.name, set()) & kept:
+                row.inherits = inherits and differs and not row.agrees
+                row.agrees |= row.inherits
+                self.judged.append(row)
 
     def _run_judging(
         self, pairs: Mapping[int, Judged], layout: Layout, reshapes: bool
@@ -124,7 +136,7 @@ class PairedNetworks:
         parameters = self.b.parameters
         fresh = {number: replace(judged) for number, judged in pairs.items()}
         judging = JudgingVisitor(
-            fresh, layout, self.tolerance, lambda call: parameters(call.layer, call.kind), reshapes
+            fresh, layout, self.tolerance, lambda call: parameters(call.layer, call.kind), self.sources, reshapes
         )
         outputs = run_network(self.b, self.inputs, judging, "port")
         return outputs, list(fresh.values()), judging.is_interrupted
@@ -168,8 +180,8 @@ class PairedNetworks:
                     shapes[(channels, side, side)] = None
         return list(shapes)
 
-    def _judged_outputs(self, outputs: Sequence[LayerCall], inherits: bool) -> list[Judged]:
-        """The outputs of the networks, except for those that a pair of layers already compares."""
+    def _judged_outputs(self, outputs: Sequence[LayerCall]) -> list[Judged]:
+        """The outputs of the networks, judged as layers."""
         kinds = {getattr(network, "gives_dict", False) for network in (self.a, self.b)}
         if len(kinds) > 1:
             raise PortError(
@@ -190,43 +202,51 @@ class PairedNetworks:
             x, y = call.output, partner.output
             assert x is not None
             assert y is not None
-            if self._is_compared(call, plain.get(partner.name, partner)):
-                continue
             agrees = agree_within(x, y, self.tolerance)
             row = Judged(call, partner, added=largest_error(x, y), agrees=agrees, output_shape=y.shape)
             ordinary = plain.get(partner.name, partner).output
             row.total = largest_error(x, ordinary if ordinary is not None else y)
             row.total_agrees = ordinary is not None and agree_within(x, ordinary, self.tolerance)
             row.x, row.y = (None, None) if agrees else (x, y)
-            row.inherits, row.agrees = inherits and not agrees, agrees or inherits
             rows.append(row)
         return rows
 
-    def _is_compared(self, output: LayerCall, partner: LayerCall) -> bool:
-        """Whether a pair of layers gives these outputs."""
-
-        def gives(call: LayerCall, network: Network, found: LayerCall) -> bool:
-            assert found.output is not None
-            facts = call.output_facts
-            if facts is None or not facts.same_numbers(found.output_facts):
-                return False
-            return channels_first(np.empty(facts.shape, np.bool_), network).shape == found.output.shape
-
-        if output.output is None or partner.output is None or output.output.shape != partner.output.shape:
-            return False
-        numbers = {call.number for call in self.calls if gives(call, self.a, output)}
-        port_numbers = {call.number for call in self.port_calls if gives(call, self.b, partner)}
-        judged = [(row.reference.number, row.port.number) for row in self.judged]
-        return any(n in numbers and m in port_numbers for n, m in judged)
+    def _repeated(self) -> dict[str, set[int]]:
+        """For each output of the reference, the calls that give it where their counterparts give the port's output."""
+        ports = {call.number: call for call in self.port_calls}
+        outputs = {call.name: call for call in self.port_outputs}
+        found: dict[str, set[int]] = {}
+        for call in self.calls:
+            partner = ports.get(self.match.get(call.number, -1))
+            for output in self.outputs:
+                other = outputs.get(output.name)
+                if partner is not None and other is not None and _shape_of(output) == _shape_of(other):
+                    pairs = ((call, output, self.a), (partner, other, self.b))
+                    if all(_gives(made, given, network) for made, given, network in pairs):
+                        found.setdefault(output.name, set()).add(call.number)
+        return found
 
 
-def without_harmless(judged: list[Judged]) -> list[Judged]:
+def _shape_of(call: LayerCall) -> tuple[int, ...]:
+    return () if call.output is None else call.output.shape
+
+
+def _gives(call: LayerCall, output: LayerCall, network: Network) -> bool:
+    """Whether a call gives an output of the network."""
+    if call.output is None or output.output is None or call.output_facts is None:
+        return False
+    if not call.output_facts.same_numbers(output.output_facts):
+        return False
+    return np.array_equal(channels_first(call.output, network), output.output)
+
+
+def without_harmless(judged: list[Judged], outputs_agree: bool) -> list[Judged]:
     """Drop pairs without weights whose inputs differ although the next layer with weights receives equal inputs.
 
     A pooling may come before the activation in one network and after it in the other.
     """
     kept: list[Judged] = []
-    next_agrees = True
+    next_agrees = outputs_agree
     for pair in sorted(judged, key=lambda pair: pair.reference.number, reverse=True):
         if pair.reference.kind in WITH_WEIGHTS:
             next_agrees = pair.inputs_agree

@@ -50,7 +50,16 @@ class LayerCall:
 
 # The gradients with respect to the inputs, in the network's layout, and for each layer those with respect to its
 # parameters; a norm's `mean` and `variance` are its running statistics after the step.
-Step = tuple[list[np.ndarray], list[dict[str, np.ndarray]]]
+Step = tuple[list[np.ndarray | None], list[dict[str, np.ndarray]]]
+
+
+# The distance from 1 to the next larger number of each type.
+SPACING = {"bfloat16": 2**-7, "float16": 2**-10}
+
+
+def coarseness(reference: LayerCall, port: LayerCall) -> float:
+    """How far a coarse type rounds a layer's output, relative to its largest value; 0 for float32 and float64."""
+    return 4 * max(SPACING.get(call.dtype or "", 0.0) for call in (reference, port))
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,11 @@ class Adapter(Protocol):
     def parameters(self, layer: Any, kind: str) -> Mapping[str, np.ndarray]:
         """See `layer_parameters`."""
 
-    def training_step(self, inputs: Arrays, factors: np.ndarray, layers: Sequence[LayerCall]) -> Step:
+    def training_step(self, inputs: Arrays, factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0) -> Step:
         """The gradients of the sum of the first output times `factors`, in training mode but without dropout.
 
-        The network's state is restored. `factors` are in the network's own layout.
+        The network's state is restored. `factors` are in the network's own layout. `seed` is for PyTorch's random
+        numbers; those of the other frameworks differ from step to step.
         """
 
     def like(self, array: np.ndarray, other: Any) -> Any:
@@ -135,7 +145,7 @@ class CallRecorder:
 
     def enter(self, layer: Any, name: str, value: Any, has_sublayers: bool = False, kind: str | None = None) -> Any:
         """Note that a layer is called, and return its inputs, or those that take their place."""
-        kind = kind or self._kind(layer, has_sublayers)
+        kind = kind or self.kind_of(layer, has_sublayers)
         outer = self._stack[-1] if self._stack else _Open(None, None)
         within = outer.call or outer.within
         if within is None:
@@ -157,7 +167,7 @@ class CallRecorder:
         closed = self._stack.pop()
         return value if closed.call is None or closed.has_activation else self._after(closed.call, value)
 
-    def _kind(self, layer: Any, has_sublayers: bool) -> str | None:
+    def kind_of(self, layer: Any, has_sublayers: bool) -> str | None:
         """The kind of a layer, None if the layers in it are recorded instead."""
         classes = type(layer).__mro__
         own = next((c for c in classes if getattr(self._package, c.__name__, None) is c), None)
@@ -170,7 +180,10 @@ class CallRecorder:
         name = name if self._names[name] == 1 else f"{name}:{self._names[name]}"
         shape = next((tuple(array.shape) for array in find_arrays(value)), ())
         size = shape[1:-1] if self._adapter.channels_last else shape[2:]
-        settings = {} if layer is None else self._adapter.settings(layer, kind, size)
+        try:
+            settings = {} if layer is None else self._adapter.settings(layer, kind, size)
+        except (AttributeError, KeyError, TypeError):  # a user's class that only has the name of its kind
+            settings = {}
         self._count += 1
         return LayerCall(self._count - 1, name, kind, layer, settings)
 

@@ -24,6 +24,9 @@ class LayerReport:
             earlier layers does not count.
         settings: the settings of the two layers that differ, such as `stride: 2 | 1` for reference and port.
         hint: a likely cause of a difference, or None if no known mistake explains it.
+        inherits: whether the layer has an error that earlier layers cause.
+
+    The rows of `backward=True` have names such as `conv1: weight gradient`, the shape of the gradient, and no `added`.
     """
 
     reference: str
@@ -39,6 +42,7 @@ class LayerReport:
 
     @property
     def verdict(self) -> str:
+        """`differs`, `inherited`, or nothing."""
         return "differs" if not self.agrees else "inherited" if self.inherits else ""
 
 

@@ -60,6 +60,7 @@ class TorchNetwork:
         if dtype:
             tensors = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
         was_training = {module: module.training for module in modules}
+        buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
         hooks = []
         try:
             for module in names:
@@ -73,6 +74,7 @@ class TorchNetwork:
                 module.training = before
             for hook in hooks:
                 hook.remove()
+            _restore(net, buffers)
 
     def settings(self, layer: Any, kind: str, size: Sequence[int]) -> Settings:
         return torch_settings(layer, kind, size)
@@ -94,25 +96,27 @@ class TorchNetwork:
                 if name in parameters:
                     getattr(layer, attribute).copy_(torch.from_numpy(np.ascontiguousarray(parameters[name])))
 
-    def training_step(self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall]) -> Step:
+    def training_step(
+        self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0
+    ) -> Step:
         import torch
 
         net, parameters = self.net, [parameter for parameter in self.net.parameters() if parameter.requires_grad]
         was_training = {module: module.training for module in net.modules()}
         buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-        like = next(net.parameters())
+        like = next(net.parameters(), torch.zeros(1))
         tensors = [torch.from_numpy(array.copy()).to(like.device) for array in inputs]
-        tensors = [
-            tensor.to(like.dtype).requires_grad_() if tensor.is_floating_point() else tensor for tensor in tensors
-        ]
+        tensors = [one.to(like.dtype).requires_grad_() if one.is_floating_point() else one for one in tensors]
         watched = [tensor for tensor in tensors if tensor.requires_grad]
         try:
             net.train()
             for module in net.modules():
                 if kind_of(type(module), True) == "dropout":
                     module.eval()
-            with torch.enable_grad():
-                output = find_arrays(net(*tensors))[0]
+            with torch.enable_grad(), torch.random.fork_rng():
+                torch.manual_seed(seed)
+                # Multiplied, since a layer may change its input in place.
+                output = find_arrays(net(*(one * 1 if one.requires_grad else one for one in tensors)))[0]
                 loss = (output * torch.from_numpy(factors).to(output)).sum()
             found = torch.autograd.grad(loss, [*watched, *parameters], allow_unused=True)
             gradients = dict(zip(map(id, parameters), found[len(watched) :], strict=True))
@@ -121,15 +125,23 @@ class TorchNetwork:
                 return gradients.get(id(tensor)) if isinstance(tensor, torch.nn.Parameter) else tensor.clone()
 
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
-            return [as_numpy(gradient) for gradient in found[: len(watched)] if gradient is not None], of_layers
+            return [None if one is None else as_numpy(one) for one in found[: len(watched)]], of_layers
         finally:
             for module, before in was_training.items():
                 module.training = before
-            with torch.no_grad():
-                for name, buffer in net.named_buffers():
-                    buffer.copy_(buffers[name])
+            _restore(net, buffers)
 
     def like(self, array: np.ndarray, other: Any) -> Any:
         import torch
 
         return torch.from_numpy(array.copy()).to(other.device, other.dtype)
+
+
+def _restore(net: Any, buffers: Mapping[str, Any]) -> None:
+    """Give a module's buffers their former values."""
+    import torch
+
+    with torch.no_grad():
+        for name, buffer in net.named_buffers():
+            if name in buffers and not torch.equal(buffer, buffers[name]):
+                buffer.copy_(buffers[name])

@@ -55,7 +55,8 @@ def transfer_weights(
         dry_run: only say what would be moved.
 
     Returns:
-        What was moved and what was not, and a comparison of the two networks.
+        What was moved and what was not, and a comparison of the two networks. Parameters are cast to the port's types.
+        The port is changed even if the networks then differ.
 
     Raises:
         PortError: as `compare_networks`.
@@ -68,20 +69,24 @@ def transfer_weights(
     pairs.judge(1e-5)
     moved: list[str] = []
     not_moved = [f"{name}, which only the {role} has" for role, names in pairs.unmatched.items() for name in names]
+    not_moved += [pairs.not_compared] if pairs.not_compared else []
     for judged in pairs.judged:
         call, partner = judged.reference, judged.port
         if call.kind in WITH_WEIGHTS and partner.kind in WITH_WEIGHTS:
             given = dict(a.parameters(call.layer, call.kind))
             wanted = b.parameters(partner.layer, partner.kind)
-            order = judged.flatten_order(pairs.images, 1e-5) if partner.kind == "dense" else None
-            if order is not None:
-                given["weight"] = given["weight"][:, order]
+            order = judged.flatten_order(pairs.images, 1e-5)
+            weight = given.get("weight", np.zeros(0))
+            if order is not None and weight.ndim == 2 and weight.shape[1] == len(order):
+                given["weight"] = weight[:, order]
             values = _fitting(judged, given, wanted, not_moved)
             for name in values:
                 source = f"{call.name} {name} {given[name].shape}" if name in given else f"the default of a {name}"
                 moved.append(f"{source} -> {partner.name}")
             if not dry_run:
                 b.assign(partner.layer, partner.kind, values)
+    if not moved:
+        raise PortError("no layer of the reference has a counterpart in the port: there is nothing to move")
     if dry_run:
         return Transfer(tuple(moved), tuple(not_moved))
     after = PairedNetworks(a, b, inputs, mapping)
@@ -97,12 +102,18 @@ def _fitting(
     for parameter, old in wanted.items():
         if parameter not in given and parameter in DEFAULTS:
             values[parameter] = np.full(old.shape, DEFAULTS[parameter], np.float32)
-        elif parameter not in given or given[parameter].size != old.size:
+        elif parameter not in given or not _fits(given[parameter], old):
             shape = given[parameter].shape if parameter in given else "none"
             not_moved.append(f"{name} {parameter} ({shape}), since {judged.port.name} needs {old.shape}")
-        else:  # a dense layer may be a convolution of one pixel
+        else:
             values[parameter] = given[parameter].reshape(old.shape)
     for parameter in given.keys() - wanted.keys():
         if not np.all(given[parameter] == DEFAULTS.get(parameter, np.nan)):
             not_moved.append(f"{name} {parameter}, since {judged.port.name} has none")
     return values
+
+
+def _fits(value: np.ndarray, old: np.ndarray) -> bool:
+    """Whether shapes are equal, or one is that of a dense layer and the other of a convolution of one pixel."""
+    short, long = sorted((value.shape, old.shape), key=len)
+    return long[: len(short)] == short and set(long[len(short) :]) <= {1}
