@@ -25,6 +25,7 @@ NUM_CLASSES = 10  # as in Fashion-MNIST and MNIST; all data sets of this package
 MAX_SIZE = 2**31  # MXNet supports only arrays with fewer elements
 MAX_SIDE = 2**16  # of a kernel, a stride or a padding; an image with two longer sides has more than MAX_SIZE pixels
 MAX_LAYERS = 1000
+MAX_OPERATIONS = 10**12  # for one example; LeNet-5 has 4 * 10**5, and a core may take a minute for the most
 
 Shape = tuple[int, ...]
 
@@ -119,6 +120,11 @@ class Architecture:
                 "the last layer must output the logits: expected a dense layer without activation, "
                 f"got {last if last else 'no layer'}"
             )
+        if self.operations > MAX_OPERATIONS:
+            raise ArchitectureError(
+                f"{self.operations:,} operations for one example, expected at most {MAX_OPERATIONS:,}: choose smaller "
+                "windows, or fewer channels or units"
+            )
 
     @property
     def name(self) -> str:
@@ -181,6 +187,12 @@ class Architecture:
         outputs = self.output_shapes
         weights = {name.removesuffix(".weight"): s for name, s in self.parameter_shapes.items() if "weight" in name}
         return sum(prod(shape) * prod(outputs[layer][1:]) for layer, shape in weights.items())
+
+    @property
+    def operations(self) -> int:
+        """The multiply-adds, and the pixels in all windows of the poolings."""
+        pools = ((name, layer) for name, layer in self.named_layers.items() if isinstance(layer, Pool))
+        return self.multiply_adds + sum(layer.kernel_size**2 * prod(self.output_shapes[name]) for name, layer in pools)
 
     def to_dict(self) -> dict[str, Any]:
         """The description as a dictionary that JSON can store."""

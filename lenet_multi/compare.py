@@ -29,6 +29,7 @@ from lenet_multi.comparison.runner import PROG, compare, run_comparison
 from lenet_multi.comparison.vary import parse_vary
 from lenet_multi.runs.options import BACKENDS_OPTION, add_run_options
 from lenet_multi.system.command import run_command
+from lenet_multi.system.names import printable
 from lenet_multi.system.option_parser import Parser, path_argument
 from lenet_multi.system.stderr import say
 
@@ -77,7 +78,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     comparison = run_comparison(
         args.out, args.backends, parse_vary(args.vary or []), given, args.resume, args.same_start
     )
-    print(comparison.table())
+    print(printable(comparison.table()))
     if (comparison.out / REPORT).exists():
         say(f"report: {comparison.out / REPORT}")
     return FAILED_STATUS if comparison.failed else 0

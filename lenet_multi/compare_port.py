@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
+import os
+import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.command import run_command
 from lenet_multi.system.memory import require_bytes
 from lenet_multi.system.option_parser import Parser, int_list, path_argument, positive_float, seed_number
-from lenet_multi.system.regular_files import require_regular_file
+from lenet_multi.system.regular_files import open_regular
 
 DIFFER_STATUS = 1
 
@@ -91,11 +92,13 @@ def load_input(path: Path) -> np.ndarray:
     Raises:
         UserError: when it cannot be read, or is no array of numbers.
     """
-    require_bytes(2 * require_regular_file(path), f"--input '{path}'", "choose a smaller file")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as problem:
-        raise UserError(f"--input '{path}' is not a .npy file: write it with numpy.save") from problem
+    with open_regular(path) as file:
+        require_bytes(2 * file.seek(0, os.SEEK_END), f"--input '{path}'", "choose a smaller file")
+        file.seek(0)
+        try:
+            array = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError) as problem:
+            raise UserError(f"--input '{path}' is not a .npy file: write it with numpy.save") from problem
     if not isinstance(array, np.ndarray):
         raise UserError(f"--input '{path}' holds several arrays: write one with numpy.save")
     return array
@@ -110,20 +113,14 @@ def built(text: str) -> Any:
     where, _, name = text.rpartition(":")
     if not where or not name:
         raise UserError(f"'{text}' is not of the form module:function or file.py:function")
-    sys.path[:0] = [str(Path(where).parent if where.endswith(".py") else Path.cwd())]
+    folder = Path(where).parent if where.endswith(".py") else Path.cwd()
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
     try:
-        if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(where)
-        function = getattr(module, name, None)
-        if function is None:
+        names = runpy.run_path(where) if where.endswith(".py") else vars(importlib.import_module(where))
+        if name not in names:
             raise UserError(f"'{where}' has no function '{name}': check the name")
-        return function()
+        return names[name]()
     except UserError:
         raise
     except Exception as problem:
@@ -131,7 +128,16 @@ def built(text: str) -> Any:
             f"'{text}' failed ({type(problem).__name__}: {error_reason(problem)}): run it by itself first"
         ) from problem
     finally:
-        del sys.path[0]
+        sys.path.remove(str(folder))
+        forget_modules(folder.resolve(), set(sys.modules) - before)
+
+
+def forget_modules(folder: Path, names: Iterable[str]) -> None:
+    """Forget those modules that lie in a folder: the port may have other modules of the same names."""
+    for name in names:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and Path(file).resolve().is_relative_to(folder) and "site-packages" not in file:
+            del sys.modules[name]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

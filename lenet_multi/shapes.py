@@ -36,7 +36,8 @@ def command(argv: Sequence[str] | None = None) -> int:
     shapes = layer_shapes_of(architecture, "all" if args.backends is None else args.backends)
     note_left_out(shapes.left_out)
     print(shapes.table())
-    print(f"differs: {', '.join(shapes.differences)}" if shapes.differences else "all agree")
+    agreement = f"in agreement: {', '.join(shapes.measured)}" if shapes.left_out else "all agree"
+    print(f"differs: {', '.join(shapes.differences)}" if shapes.differences else agreement)
     return DIFFER_STATUS if shapes.differences else 0
 
 

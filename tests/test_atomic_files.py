@@ -39,6 +39,7 @@ def test_what_lies_under_a_temporary_name_is_not_opened(name, kind, tmp_path, mo
     with suppress(UserError):
         write_atomically(tmp_path / "file", b"new")
     assert victim.read_bytes() == b"precious"
+    assert os.path.lexists(in_the_way)
 
 
 def test_a_link_in_the_files_place_is_replaced_and_not_followed(tmp_path):

@@ -562,6 +562,7 @@ def test_values_that_hold_commas_are_separated_by_slashes():
         ("pooling=avg,min", "invalid choice: 'min'"),
         ("lr=0.1,fast", "'fast', expected a number above 0"),
         ("lr=0.1,0.1", "two runs would share the folder 'lr-0.1'"),
+        (f"seed={','.join(map(str, range(1001)))}", "the comparison would have more than 1,000 runs"),
         ("kernel-sizes=5/50", "larger than its padded input"),
         ("epochs=1,2", "--epochs and --vary epochs cannot be combined"),
         ("backend=torch,mxnet", "to compare frameworks, pass --backends torch,mxnet"),
@@ -1116,7 +1117,7 @@ def test_a_pipe_in_the_place_of_the_comparison_is_refused(quick, tmp_path, capsy
     """Reading it would take for ever."""
     os.mkfifo(tmp_path / "compare.json")
     for resume in (["--resume"], quick):
-        assert "is not a comparison file" in refused([*resume, "--out", str(tmp_path)], capsys)
+        assert "compare.json': not a regular file" in refused([*resume, "--out", str(tmp_path)], capsys)
 
 
 def test_the_command_that_resumes_a_comparison_is_accepted_whatever_the_folder_is_called(
@@ -1152,7 +1153,7 @@ def test_two_comparisons_do_not_share_a_folder(quick, tmp_path, monkeypatch, cap
     monkeypatch.setattr(folder_lock, "PATIENCE_SECONDS", 0.0)
     with folder_lock.locked_folder(out):
         line = refused([*quick, "--backends", "torch", "--out", str(out)], capsys)
-    assert f"another process is training in '{out}'" in line
+    assert f"another process is using '{out}'" in line
     assert list(out.iterdir()) == []
 
 
@@ -1165,7 +1166,7 @@ def test_a_run_that_another_process_trains_is_left_alone(quick, tmp_path, monkey
     monkeypatch.setattr(folder_lock, "PATIENCE_SECONDS", 0.0)
     with folder_lock.locked_folder(out / "torch"):
         line = refused(["--resume", "--out", str(out)], capsys)
-    assert f"another process is training in '{out / 'torch'}'" in line
+    assert f"another process is using '{out / 'torch'}'" in line
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
@@ -1209,7 +1210,7 @@ def test_on_a_terminal_a_process_shows_its_progress(monkeypatch):
 def started(quick, tmp_path):
     """A comparison in a process of its own that takes for ever, and the run that it waits for."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "lenet_multi.compare", *quick, "--epochs", "100000", "--backends", BOTH]
+    command = [sys.executable, "-m", "lenet_multi.compare", *quick, "--epochs", "10000", "--backends", BOTH]
     process = subprocess.Popen(
         [*command, "--out", str(out)],
         stdout=subprocess.PIPE,

@@ -201,6 +201,17 @@ def test_drawn_images_are_saved_and_read_back(small_synthetic, empty_cache):
     assert [path.name for path in empty_cache.iterdir()] == [f"synthetic-v{synthetic.VERSION}"]
 
 
+def test_what_killed_processes_left_in_the_cache_is_removed(small_synthetic, empty_cache):
+    """Earlier versions wrote a temporary folder beside the data, this one writes a temporary file in it."""
+    saved, old = (empty_cache / f"synthetic-v{synthetic.VERSION}{ending}" for ending in ("", "-1a2b3c4d"))
+    for folder, name in ((saved, f".{TRAIN_IMAGES}.{'0' * 16}.part"), (old, TRAIN_IMAGES)):
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(b"half")
+    load_dataset("synthetic")
+    assert list(empty_cache.iterdir()) == [saved]
+    assert {path.name for path in saved.iterdir()} == set(FILE_NAMES.values())
+
+
 def test_damaged_saved_images_are_drawn_again(small_synthetic, empty_cache):
     load_dataset("synthetic")
     (empty_cache / f"synthetic-v{synthetic.VERSION}" / TRAIN_IMAGES).write_bytes(b"damaged")

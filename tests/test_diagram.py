@@ -1,5 +1,6 @@
 """Tests of the diagrams: labels follow the description, nothing overlaps, and files are complete and reproducible."""
 
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -283,7 +284,8 @@ def test_drawing_imports_no_framework(tmp_path):
         (["--out", "net.pdf"], "error: --out 'net.pdf' does not end in .png or .svg: choose one of these formats\n"),
         (["--out", "net"], "error: --out 'net' does not end in .png or .svg: choose one of these formats\n"),
         (["--out", "no/net.svg"], "error: --out 'no/net.svg': its folder does not exist: create it first\n"),
-        (["--out", "folder.svg"], "error: --out 'folder.svg' is a folder: choose a file name\n"),
+        (["--out", "folder.svg"], "error: --out 'folder.svg' is not a regular file: choose another name\n"),
+        (["--out", "pipe.svg"], "error: --out 'pipe.svg' is not a regular file: choose another name\n"),
         ([], "error: the following arguments are required: --out: see python -m lenet_multi.diagram --help\n"),
         (["--notation", "uml", "--out", "n.svg"], "error: argument --notation: invalid choice: 'uml'"),
         (["--kernel-sizes", "40", "--out", "n.svg"], "error: layer conv1: a 40 x 40 window is larger than its padded"),
@@ -292,12 +294,13 @@ def test_drawing_imports_no_framework(tmp_path):
 def test_an_invalid_option_is_a_one_line_error_and_leaves_no_file(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.svg").mkdir()
+    os.mkfifo(tmp_path / "pipe.svg")
     assert diagram.main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith(message)
     assert printed.err.count("\n") == 1
     assert printed.out == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.svg", "pipe.svg"}
 
 
 def test_an_interrupted_drawing_keeps_the_previous_picture(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def at_once(monkeypatch):
 def test_a_folder_is_locked_for_as_long_as_the_block_runs(at_once, tmp_path):
     with locked_folder(tmp_path):
         assert is_locked(tmp_path)
-        with pytest.raises(UserError, match="another process is training in"), locked_folder(tmp_path):
+        with pytest.raises(UserError, match="another process is using"), locked_folder(tmp_path):
             pytest.fail("two blocks in one folder")
         assert is_locked(tmp_path)
     assert not is_locked(tmp_path)
@@ -84,9 +85,10 @@ def test_a_process_that_is_about_to_end_is_waited_for(tmp_path):
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        other.send_signal(signal.SIGKILL)  # and not waited for
+        threading.Timer(0.2, other.kill).start()
         with locked_folder(tmp_path):
             assert is_locked(tmp_path)
+            assert other.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_processes_that_are_started_in_the_block_do_not_keep_the_lock(tmp_path):
@@ -125,7 +127,8 @@ def test_where_there_are_no_locks_the_block_runs_without(missing, tmp_path, monk
 @pytest.mark.parametrize("place", ["file/run", "file"])
 def test_a_folder_that_cannot_be_created_is_refused(place, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be created"), locked_folder(tmp_path / place):
+    message = f"--to '{tmp_path / place}' cannot be created"
+    with pytest.raises(UserError, match=message), locked_folder(tmp_path / place, title="--to"):
         pass
 
 
@@ -181,7 +184,7 @@ def test_of_two_runs_that_start_at_once_in_one_folder_one_is_refused(start, tmp_
     _, errors = loser.communicate()
     assert len(errors.splitlines()) == 1, errors
     # The other one, where it ended in the meantime, has left its run.
-    assert f"another process is training in '{out}'" in errors or "already holds a run" in errors
+    assert f"another process is using '{out}'" in errors or "already holds a run" in errors
     run, _ = load_checkpoint(out)
     assert (run.epochs_done, run.settings.seed) == (40, 1 + both.index(winner))
 
@@ -189,18 +192,18 @@ def test_of_two_runs_that_start_at_once_in_one_folder_one_is_refused(start, tmp_
 @pytest.mark.parametrize("arguments", [["--epochs", "1"], ["--resume"]])
 def test_a_run_that_is_being_trained_is_neither_replaced_nor_resumed(arguments, start, tmp_path, at_once, capsys):
     out = tmp_path / "run"
-    first = start(out, "--epochs", "100000")
+    first = start(out, "--epochs", "10000")
     wait_for_checkpoint(first, out)
     assert train.main([*arguments, "--out", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"error: another process is training in '{out}': wait until it ends, or choose another folder\n"
+        f"error: another process is using '{out}': wait until it ends, or choose another folder\n"
     )
     assert first.poll() is None
 
 
 def test_the_lock_of_a_killed_run_is_released(start, tmp_path):
     out = tmp_path / "run"
-    first = start(out, "--epochs", "100000")
+    first = start(out, "--epochs", "10000")
     wait_for_checkpoint(first, out)
     assert is_locked(out)
     first.kill()

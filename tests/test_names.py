@@ -5,23 +5,25 @@ import os
 import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from conftest import write_folder
 from matplotlib.text import Text
 
 from lenet_multi import activations, compare, train
+from lenet_multi.comparison import runner
 from lenet_multi.pictures import canvas
 from lenet_multi.pictures.canvas import picture, text_width
 from lenet_multi.runs import outputs
-from lenet_multi.runs.checkpoint import load_run
+from lenet_multi.runs.checkpoint import CHECKPOINT, load_run
 from lenet_multi.system.names import readable
 from lenet_multi.training import curves
 from lenet_multi.training.curves import draw_curves, draw_overlaid, png
 from lenet_multi.training.points import Point
 
 POINTS = [Point(0.5, 2.0, 0.2), Point(1.0, 1.5, 0.4, 0.5)]
-FILES = ["curves.png", "history.csv", "model.safetensors", "summary.json"]
+FILES = sorted((CHECKPOINT, *outputs.OUTPUTS))
 QUICK = ("--epochs", "1", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
 NAMES = {
     "formula": "ds-x$y^$z",
@@ -29,6 +31,7 @@ NAMES = {
     "not UTF-8": os.fsdecode(b"caf\xe9-\xff"),
     "no glyph": "\u8863\u670d",
     "line end": "two\nlines",
+    "commands": "a\x1b]0;owned\x07b",
     "long": "d" * 200,
 }
 every_name = pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -63,8 +66,8 @@ def test_what_people_read_is_valid_unicode(tmp_path):
     json.dumps(summary, ensure_ascii=False).encode()
 
 
-@pytest.mark.parametrize("name", [NAMES["formula"], NAMES["not UTF-8"]], ids=ascii)
-def test_a_comparison_has_its_report_whatever_the_names(name, tmp_path):
+@pytest.mark.parametrize("name", [NAMES["formula"], NAMES["not UTF-8"], NAMES["commands"]], ids=ascii)
+def test_a_comparison_has_its_report_whatever_the_names(name, tmp_path, capsys):
     """The weights of each run are named in the legend, in the tables and in the report."""
     folder = write_folder(tmp_path / name)
     assert train.main(["--dataset", str(folder), *QUICK, "--out", str(tmp_path / "run")]) == 0
@@ -79,15 +82,19 @@ def test_a_comparison_has_its_report_whatever_the_names(name, tmp_path):
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "0.safetensors" in report
     assert compare.main(["--resume", "--epochs", "2", "--out", str(out)]) == 0
+    printed = "".join(capsys.readouterr())
+    assert not set(printed) & {"\x1b", "\x07"}
+    assert ("a\\x1b]0;owned\\x07b" in printed) == (name == NAMES["commands"])
 
 
-@pytest.mark.parametrize("name", [NAMES["formula"], NAMES["not UTF-8"]], ids=ascii)
+@pytest.mark.parametrize("name", [NAMES["formula"], NAMES["not UTF-8"], NAMES["commands"]], ids=ascii)
 def test_feature_maps_are_drawn_whatever_the_name_of_the_data(name, tmp_path, capsys):
     folder, out = write_folder(tmp_path / name), tmp_path / "run"
     assert train.main(["--dataset", str(folder), *QUICK, "--out", str(out)]) == 0
     for picture_name in ("maps.png", "maps.svg"):
         arguments = ["--weights", str(out), "--examples", "0", "--out", str(tmp_path / picture_name)]
         assert activations.main(arguments) == 0, capsys.readouterr().err
+    ElementTree.parse(tmp_path / "maps.svg")
 
 
 @every_name
@@ -127,9 +134,7 @@ def test_curves_that_cannot_be_drawn_cost_only_themselves(small_folder, tmp_path
     out = tmp_path / "run"
     assert train.main(["--dataset", str(small_folder), *QUICK, "--out", str(out)]) == 0
     assert files_in(out) == ["history.csv", "model.safetensors", "summary.json"]
-    assert capsys.readouterr().err == (
-        f"warning: '{out / 'curves.png'}' cannot be drawn (ValueError: no such color): the other files are complete\n"
-    )
+    assert capsys.readouterr().err == f"warning: '{out / 'curves.png'}' cannot be drawn (ValueError: no such color)\n"
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_a_comparison_its_numbers(small_folder, tmp_path, monkeypatch, capsys):
@@ -137,9 +142,17 @@ def test_a_figure_that_cannot_be_drawn_leaves_a_comparison_its_numbers(small_fol
     out = tmp_path / "out"
     arguments = ["--dataset", str(small_folder), *QUICK, "--backends", "torch", "--out", str(out)]
     assert compare.main(arguments) == 0
-    assert files_in(out) == ["compare.json", "torch"]
+    assert files_in(out) == ["compare.json", "report.html", "torch"]
     assert json.loads((out / "compare.json").read_bytes())["runs"][0]["state"] == "done"
-    assert "report: " not in capsys.readouterr().err
+    assert (out / "report.html").read_text().count("This figure cannot be drawn.") == 3
+    assert "warning: 'train loss' in the report cannot be drawn (ValueError: no such color)" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_made_is_an_error(small_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "page", failing)
+    arguments = ["--dataset", str(small_folder), *QUICK, "--backends", "torch", "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match="no such"):
+        compare.main(arguments)
 
 
 def test_a_name_that_is_not_utf8_is_printed_where_an_encoding_is_strict(tmp_path):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import INSTALLED
 
-from lenet_multi.runs.checkpoint import load_run
+from lenet_multi.runs.checkpoint import CHECKPOINT, load_run
+from lenet_multi.runs.outputs import OUTPUTS
+from lenet_multi.system.parent_watch import PARENT_PIPE
 
 PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
-FILES = ["curves.png", "history.csv", "model.safetensors", "summary.json"]
+FILES = sorted((CHECKPOINT, *OUTPUTS))
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 UNREAD = ">UNREAD"  # standard output is a pipe that nobody reads
@@ -99,6 +101,25 @@ def test_the_files_of_a_comparison_do_not_depend_on_its_streams(redirection, end
     assert files_in(out / "torch") == FILES
 
 
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_a_pipe_that_does_not_block_gets_everything_if_it_is_read(unbuffered):
+    """A terminal or a supervisor may make a pipe so. It is full at times."""
+    code = (
+        "from lenet_multi.system.command import run_command\n"
+        "raise SystemExit(run_command(lambda _: print('x' * 10**6)))\n"
+    )
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with (
+        subprocess.Popen([sys.executable, *unbuffered, "-c", code], stdout=writing, stderr=subprocess.PIPE) as process,
+        os.fdopen(reading, "rb") as pipe,
+    ):
+        os.close(writing)
+        assert len(pipe.read()) == 10**6 + len(os.linesep)
+        assert process.communicate(timeout=PATIENCE)[1] == b""
+    assert process.returncode == 0
+
+
 @needs_full
 def test_what_a_full_device_did_not_take_is_told(ended, quick, tmp_path):
     process = ended(">/dev/full", "train", *quick, "--out", str(tmp_path / "run"))
@@ -184,6 +205,30 @@ def test_the_streams_of_a_program_that_calls_a_command_stay_its_own():
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stdout) == (0, "one\ntwo\n"), process.stderr
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "9" * 30, "\u0663", "999999999"])
+def test_a_wrong_descriptor_of_a_parent_is_no_error(value, ended):
+    """As where a program passes its environment on to processes, but not its files."""
+    process = ended("", "train", "--help", **{PARENT_PIPE: value})
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_program_without_standard_error_runs_other_programs():
+    code = (
+        "import sys\n"
+        "from lenet_multi.system.child_processes import run_in_process\n"
+        "assert run_in_process([sys.executable, '-c', 'print(1)']) is None\n"
+        "assert run_in_process([sys.executable, '-c', 'raise SystemExit(3)']) == 'exit status 3'\n"
+    )
+    process = subprocess.run(shell("2>&-", "-c", code), timeout=PATIENCE, capture_output=True)
+    assert (process.returncode, process.stdout) == (0, b"")
+
+
+def test_a_note_is_not_printed_to_standard_output_for_want_of_standard_error():
+    code = "from lenet_multi.fast import note_no_fast_loop; note_no_fast_loop('PyTorch')"
+    process = subprocess.run(shell("2>&-", "-c", code), timeout=PATIENCE, capture_output=True)
+    assert (process.returncode, process.stdout) == (0, b"")
 
 
 @pytest.mark.parametrize("name", INSTALLED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import platform
-import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,7 +11,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
-from lenet_multi.system.memory import address_space_left, in_words
+from lenet_multi.system.memory import (
+    address_space_left,
+    in_words,
+    is_lack_of_memory,
+)
 from lenet_multi.system.process import limit_openmp_spinning, track_environment_changes
 from lenet_multi.system.stderr import say
 
@@ -31,8 +34,6 @@ NEWEST_PYTHON = {"tensorflow": (3, 13), "mxnet": (3, 12)}
 # MXNet 1.9 need 0.7 GB, TensorFlow 2.21 1.3 GB.
 LEAST_ADDRESS_SPACE = 600 * 10**6
 MORE_MEMORY = "free some memory, or raise the limit of this process (ulimit -v)"
-# The loader names a cause, such as a forbidden operation, unless there is no memory.
-OUT_OF_MEMORY = r"Cannot allocate memory|failed to map segment from shared object$"
 
 
 def canonical_name(name: str) -> str:
@@ -175,7 +176,7 @@ def load_backend(name: str, fast: bool = False) -> Backend:
 def _import_failure(name: str, problem: Exception) -> str:
     """Why a framework that is installed cannot be imported, and what to do."""
     reason = " ".join(str(problem).split())
-    if isinstance(problem, MemoryError) or re.search(OUT_OF_MEMORY, reason):
+    if is_lack_of_memory(problem):
         return f"{BACKENDS[name]} cannot be imported ({reason or 'out of memory'}): {MORE_MEMORY}"
     if unsupported := why_unsupported(name):
         reason += f"; it {unsupported}"

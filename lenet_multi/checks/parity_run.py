@@ -129,5 +129,5 @@ def prepare_parity_run(
         )
     loaded = {name: load_backend(name, fast=loop == "fast") for name in names}
     for backend in loaded.values():
-        require_memory(backend, architecture, device, BATCH_SIZE, loop=loop, training=True)
+        require_memory(backend, architecture, device, BATCH_SIZE, training=True)
     return ParityRun(loaded, left_out, fixture)

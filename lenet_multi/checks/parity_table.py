@@ -10,7 +10,7 @@ import numpy as np
 from lenet_multi.checks.measurement import Measurement
 from lenet_multi.checks.parity_checks import CheckResult
 
-TITLE_WIDTH, CELL_WIDTH = 38, 18
+TITLE_WIDTH, CELL_WIDTH = 38, 20  # the widest headings, such as "torch 2.14.0+cu130", fit
 
 
 def table_row(title: str, tolerance: str, cells: Sequence[str]) -> str:

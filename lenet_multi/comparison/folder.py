@@ -21,20 +21,21 @@ from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT, OLD_NAMES, Run, load_checkpoint
 from lenet_multi.runs.options import architecture_from
 from lenet_multi.runs.outputs import locked_run
-from lenet_multi.runs.weights import load_weights
+from lenet_multi.runs.weights import load_header
 from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.folder_lock import locked_folder
+from lenet_multi.system.regular_files import open_regular
 from lenet_multi.training.settings import Settings
 
 COMPARISON, REPORT, CURVES_PNG, CURVES_SVG = "compare.json", "report.html", "curves.png", "curves.svg"
 RESULT_FILES = (REPORT, CURVES_PNG, CURVES_SVG)  # written after all runs
 START = "start.safetensors"  # the weights that all runs start from
-MAX_COMPARISON = 2**28  # bytes of compare.json; 100 networks, tested on 10,000 examples, take about 60 MB
+MAX_PLAN = 2**20  # bytes at the start of compare.json that are read; a plan takes some hundred bytes
 
 
 def locked_comparison(out: Path) -> AbstractContextManager[None]:
     """The folder of a comparison, created and locked as in `locked_folder`; its runs have locks of their own."""
-    return locked_folder(out, (COMPARISON, *RESULT_FILES, START))
+    return locked_folder(out, (COMPARISON, *RESULT_FILES, START), title="--out")
 
 
 def to_json(described: Mapping[str, Any]) -> bytes:
@@ -53,6 +54,8 @@ def save_progress(out: Path, plan: Plan, results: Sequence[RunResult]) -> None:
 def stored_plan(out: Path) -> Plan | None:
     """The plan of the comparison in a folder; None if it holds runs only.
 
+    It is the first value of `compare.json`. The results that follow it are not read: the runs have their own.
+
     Raises:
         UserError: when there is nothing to resume, or it cannot be read.
     """
@@ -62,11 +65,8 @@ def stored_plan(out: Path) -> Plan | None:
             return None
         raise UserError(f"--resume: '{out}' holds no {COMPARISON}, so there is no comparison to resume: omit --resume")
     try:
-        if not path.is_file():
-            raise ValueError("a pipe or a device, which may have no end")
-        if path.stat().st_size > MAX_COMPARISON:
-            raise ValueError(f"larger than {MAX_COMPARISON:,} bytes")
-        described = json.loads(path.read_bytes())["plan"]
+        with open_regular(path) as file:
+            described = _plan_at_start(file.read(MAX_PLAN).decode(errors="replace"))
         names = [canonical_name(name) for name in described["backends"]]
         vary = described["vary"]
         if isinstance(vary, dict):  # written before options could vary together
@@ -82,6 +82,14 @@ def stored_plan(out: Path) -> Plan | None:
         return Plan(names, groups, options, bool(described.get("same_start", False)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise UserError(f"'{path}' is not a comparison file: move it away, or choose another --out") from problem
+
+
+def _plan_at_start(text: str) -> Any:
+    """The value of `plan` if a JSON object begins with it; else ValueError."""
+    start = re.match(r'\s*\{\s*"plan"\s*:\s*', text)
+    if start is None:
+        raise ValueError("it does not begin with a plan")
+    return json.JSONDecoder().raw_decode(text, start.end())[0]
 
 
 def _value(value: Any) -> str:
@@ -162,7 +170,7 @@ def require_same_start(
                     f"'{out / START}', the weights that the other runs started from, is missing: restore it, or choose "
                     "another --out"
                 )
-            expected = {name: value.shape for name, value in load_weights(out / START)[0].items()}
+            expected = {name: array.shape for name, array in load_header(out / START)[0].items()}
             owner, others = f"'{out / START}'", list(networks)
     elif before and not before.same_start:
         require_absent(out, [START])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lenet_multi.checks.parity_table import cell
 from lenet_multi.comparison.findings import ComparedNetwork, confusion_matrix
 from lenet_multi.comparison.results import Comparison
 from lenet_multi.pictures.canvas import svg
-from lenet_multi.training.curves import LINE_COLORS, PANELS, draw_overlaid, line_style
+from lenet_multi.training.curves import LINE_COLORS, PANELS, draw_overlaid, drawn_or_none, line_style
 
 PICTURES = 12  # misclassified examples shown per network
 PICTURES_OF_PAIR = 12  # examples shown per pair of networks that disagree
@@ -40,7 +41,10 @@ def page(comparison: Comparison) -> str:
         cell=cell,
         frameworks=BACKENDS,
         line_colors=" ".join(f"--line-{number}: {color};" for number, color in enumerate(LINE_COLORS, start=1)),
-        panels=[(PANELS[panel], _inline_panel(networks, panel)) for panel in PANELS],
+        panels=[
+            (title, drawn_or_none(f"'{title}' in the report", partial(_inline_panel, networks, panel)))
+            for panel, title in PANELS.items()
+        ],
         legend=[(net.title, _swatch(number)) for number, net in enumerate(networks)],
         confusions=[(net, confusion_matrix(labels, net.predicted)) for net in networks],
         classes=findings.dataset.class_names,

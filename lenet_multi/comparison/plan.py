@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lenet_multi.system.option_parser import option_words
 VaryGroup = dict[str, list[str]]  # options that vary together: name to values
 
 OPTIONS = {option.name: option for option in RUN_OPTIONS}
+MAX_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,12 @@ class Plan:
         """A run for each backend and combination of the groups' values.
 
         Raises:
-            UserError: when two of them have the same name, or folders that differ in case only.
+            UserError: when they are too many, or two of them have the same name, or folders that differ in case only.
         """
         specs = []
         steps = [list(zip(*group.values(), strict=True)) for group in self.vary]
+        if prod([len(self.backends), *map(len, steps)]) > MAX_RUNS:
+            raise UserError(f"the comparison would have more than {MAX_RUNS:,} runs: choose fewer values")
         for backend, *combination in product(self.backends, *steps):
             varied = dict(zip(self.varied, chain(*combination), strict=True))
             parts = [f"{name}={value}" for name, value in varied.items()]

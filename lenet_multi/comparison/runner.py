@@ -42,7 +42,7 @@ from lenet_multi.pictures.canvas import svg
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, architecture_from, network_of, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
-from lenet_multi.runs.weights import architecture_of, load_weights
+from lenet_multi.runs.weights import architecture_of, load_header
 from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
 from lenet_multi.system.machine import describe_machine
@@ -202,7 +202,7 @@ def _architecture(args: argparse.Namespace) -> Architecture:
     """The network that a new run would train."""
     architecture = architecture_from(args)
     if args.weights:
-        return architecture_of(args.weights, *load_weights(args.weights), architecture)
+        return architecture_of(args.weights, *load_header(args.weights), architecture)
     return architecture or PRESETS["lenet5"]
 
 
@@ -287,7 +287,7 @@ def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dat
         if networks:
             write_figure(out / CURVES_PNG, lambda: png(comparison.figure()))
             write_figure(out / CURVES_SVG, lambda: svg(comparison.figure(), {"Title": plan.title}))
-            write_figure(out / REPORT, lambda: readable(page(comparison)).encode())
+            write_atomically(out / REPORT, readable(page(comparison)).encode())
     return comparison
 
 

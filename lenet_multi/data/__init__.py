@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,9 @@ from lenet_multi.data.idx import (
     read_payload,
     to_idx,
 )
+from lenet_multi.errors import UserError
+from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.folder_lock import locked_folder
 from lenet_multi.system.stderr import say
 
 __all__ = [
@@ -223,15 +225,19 @@ def _load_synthetic() -> Dataset:
     arrays = synthetic.generate()
     payloads = {name: bytearray(to_idx(array)) for name, array in zip(FILE_NAMES.values(), arrays, strict=True)}
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
-        try:
+        with locked_folder(folder, FILE_NAMES.values()):
             for name, payload in payloads.items():
-                (temporary / name).write_bytes(payload)
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as problem:
-        say(f"note: the drawn images could not be saved in {folder} ({problem.strerror})")
+                write_atomically(folder / name, payload)
+            _remove_leftovers(folder)
+    except UserError as problem:
+        say(f"note: the drawn images could not be saved: {problem}")
     return _dataset("synthetic", folder, payloads, class_names)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders that killed processes of earlier versions left beside this one."""
+    for leftover in folder.parent.glob(f"{folder.name}-*"):
+        with suppress(OSError):
+            for name in FILE_NAMES.values():
+                (leftover / name).unlink(missing_ok=True)
+            leftover.rmdir()

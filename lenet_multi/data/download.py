@@ -20,8 +20,8 @@ from lenet_multi.data.idx import DataError
 
 CONNECT_TIMEOUT, STALL_TIMEOUT = 4.0, 20.0  # seconds a server may take to answer, and to send more data
 # A download ends when it is this many seconds behind a line of this many bytes per second. A slow line that is as fast
-# gets every file; a server that sends a byte now and then is left after the patience.
-PATIENCE, SLOWEST_LINE = 60.0, 20_000
+# gets every file; a server that sends a byte now and then is left after the grace.
+GRACE_SECONDS, MIN_BYTES_PER_SECOND = 60.0, 20_000
 EXTRA_BYTES = 1 << 16  # what compression may add to data that it cannot compress
 PART_BYTES = 1 << 14
 
@@ -53,22 +53,28 @@ def download(url: str, size: int) -> bytes:
     return _decompressed(received, size)
 
 
-def _parts(url: str, most_bytes: int, bar: tqdm) -> Iterator[bytes]:
+def longest_download(size: int) -> float:
+    """The seconds that `download` may take for a file of this size."""
+    return GRACE_SECONDS + (size + EXTRA_BYTES) / MIN_BYTES_PER_SECOND
+
+
+def _parts(url: str, max_bytes: int, bar: tqdm) -> Iterator[bytes]:
     """The body of the answer as it arrives; the bar gets its length, if the server tells it."""
     # A thread waits for the server. The time limits of a socket start anew with each byte, so that only somebody else
     # can see how long the whole takes: to find the address, to send the head and to send the body.
     parts: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    left = threading.Event()
-    threading.Thread(target=_receive, args=(url, most_bytes, bar, parts, left), daemon=True).start()
+    abandoned = threading.Event()
+    threading.Thread(target=_receive, args=(url, max_bytes, bar, parts, abandoned), daemon=True).start()
     began, received = time.monotonic(), 0
     try:
         while True:
-            ahead = PATIENCE + received / SLOWEST_LINE - (time.monotonic() - began)
+            remaining = GRACE_SECONDS + received / MIN_BYTES_PER_SECOND - (time.monotonic() - began)
             try:
-                part = parts.get(timeout=max(ahead, 0))
+                part = parts.get(timeout=max(remaining, 0))
             except queue.Empty:
+                seconds = time.monotonic() - began
                 raise DataError(
-                    f"{received} bytes in {time.monotonic() - began:.0f} s, slower than {SLOWEST_LINE:,} bytes/s"
+                    f"{received} bytes in {seconds:.0f} s, slower than {MIN_BYTES_PER_SECOND:,} bytes/s"
                 ) from None
             if isinstance(part, Exception):
                 raise part
@@ -77,11 +83,11 @@ def _parts(url: str, most_bytes: int, bar: tqdm) -> Iterator[bytes]:
             received += len(part)
             yield part
     finally:
-        left.set()
+        abandoned.set()
 
 
 def _receive(
-    url: str, most_bytes: int, bar: tqdm, parts: queue.SimpleQueue[bytes | Exception], left: threading.Event
+    url: str, max_bytes: int, bar: tqdm, parts: queue.SimpleQueue[bytes | Exception], abandoned: threading.Event
 ) -> None:
     """Put the parts of the body into a queue, and at the end an empty one, or the exception that ended it."""
     import requests  # slow to import: only for a download
@@ -105,9 +111,9 @@ def _receive(
             # Not decompressed: that has no limit.
             for part in response.raw.stream(PART_BYTES, decode_content=False):
                 received += len(part)
-                if received > most_bytes:
-                    raise DataError(f"more than {most_bytes:,} bytes, expected fewer")
-                if left.is_set():
+                if received > max_bytes:
+                    raise DataError(f"more than {max_bytes:,} bytes, expected fewer")
+                if abandoned.is_set():
                     return
                 parts.put(part)
         parts.put(b"")

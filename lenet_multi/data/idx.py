@@ -9,18 +9,18 @@ Source: the MNIST home page's section "File formats" (LeCun, Cortes, Burges).
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from lenet_multi.architecture import MAX_SIZE
 from lenet_multi.errors import UserError
 from lenet_multi.system.memory import require_bytes
-from lenet_multi.system.regular_files import require_regular_file
+from lenet_multi.system.regular_files import open_regular
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x00000803, 0x00000801
 LONGEST_HEADER = 16  # bytes
@@ -52,11 +52,10 @@ def read_payload(path: Path) -> bytearray:
         DataError: if the file cannot be read or decompressed, or announces more than `MAX_SIZE` pixels.
     """
     try:
-        require_regular_file(path)
-        with path.open("rb") as plain:
+        with open_regular(path) as plain:
             is_gzip = plain.read(2) == b"\x1f\x8b"
             plain.seek(0)
-            file = gzip.GzipFile(fileobj=plain) if is_gzip else plain
+            file = _Gzip(plain) if is_gzip else plain
             payload = bytearray(file.read(LONGEST_HEADER))
             num_dimensions = {IMAGES_MAGIC: 3, LABELS_MAGIC: 1}.get(int.from_bytes(payload[:4], "big"))
             if num_dimensions is None or len(payload) < header_length(num_dimensions):
@@ -66,10 +65,29 @@ def read_payload(path: Path) -> bytearray:
             while len(payload) <= expected and (more := file.read(min(CHUNK, expected + 1 - len(payload)))):
                 payload += more
             return payload
-    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
+    except (EOFError, zlib.error) as problem:
         raise DataError(f"{path}: the gzip data is damaged or truncated: copy or download the file again") from problem
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror}): expected an IDX file") from problem
+
+
+class _Gzip:
+    """The content of a gzip file of one member. `gzip.GzipFile` would skip any number of zeros after it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._member = zlib.decompressobj(wbits=31)  # 31: gzip, whose checksum it compares
+
+    def read(self, size: int) -> bytes:
+        content = b""
+        while len(content) < size and not self._member.eof:
+            compressed = self._member.unconsumed_tail or self._file.read(CHUNK)
+            if not compressed:
+                raise EOFError
+            content += self._member.decompress(compressed, size - len(content))
+        if self._member.eof and (self._member.unused_data or self._file.read(1)):
+            raise zlib.error("bytes after the end of the data")
+        return content
 
 
 def header_length(num_dimensions: int) -> int:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lenet_multi.data.download import download, reason_of
+from lenet_multi.data.download import download, longest_download, reason_of
 from lenet_multi.data.idx import FILE_NAMES, DataError, find_file, read_payload
 from lenet_multi.errors import UserError
-from lenet_multi.system.atomic_files import CreatedFolder, write_atomically
-from lenet_multi.system.folder_lock import locked_folder
+from lenet_multi.system.atomic_files import write_atomically
+from lenet_multi.system.folder_lock import FolderInUseError, locked_folder
 from lenet_multi.system.signals import exit_on_termination
+from lenet_multi.system.stderr import say
 
 # Bytes of each decompressed file, the same in both data sets.
 SIZES = {
@@ -126,18 +127,13 @@ def _digest_problem(payload: bytes | bytearray, expected: str) -> str | None:
 def _download(published: Published, folder: Path) -> None:
     """Download the missing files. After the first failure of a mirror, try the next one."""
     failures: list[str] = []
-    with ExitStack() as stack:
-        # Another process may be downloading too: both write the same files, and each file at once. A folder that
-        # cannot be created is one of the failures below.
-        with suppress(UserError):
-            stack.enter_context(locked_folder(folder, FILE_NAMES.values()))
-        stack.enter_context(exit_on_termination())
+    with exit_on_termination(), ExitStack() as stack:
+        _enter_locked(stack, published, folder)
         for mirror in published.mirrors:
             try:
-                with CreatedFolder(folder):
-                    for file_name in FILE_NAMES.values():
-                        if find_file(folder, file_name) is None:
-                            _fetch(mirror, folder, file_name, published)
+                for file_name in FILE_NAMES.values():
+                    if find_file(folder, file_name) is None:  # another process may have downloaded it
+                        _fetch(mirror, folder, file_name, published)
                 return
             except OSError as problem:  # requests' exceptions are OSErrors too
                 failures.append(f"{mirror}: {reason_of(problem)}")
@@ -147,6 +143,18 @@ def _download(published: Published, folder: Path) -> None:
             f"{published.title} was not found on disk and could not be downloaded ({'; '.join(failures)}): "
             f"put its four IDX files ({', '.join(FILE_NAMES.values())}, plain or .gz) into {folder}"
         )
+
+
+def _enter_locked(stack: ExitStack, published: Published, folder: Path) -> None:
+    """Create and lock the folder. If another process downloads to it, wait as long as that may take."""
+    try:
+        stack.enter_context(locked_folder(folder, FILE_NAMES.values()))
+    except FolderInUseError:
+        say(f"note: another process is downloading to '{folder}': waiting for its end")
+        patience = len(published.mirrors) * sum(map(longest_download, published.sizes.values()))
+        stack.enter_context(locked_folder(folder, FILE_NAMES.values(), patience=patience))
+    except UserError as problem:
+        raise DownloadError(f"{published.title} was not found on disk, and {problem}") from problem
 
 
 def _fetch(mirror: str, folder: Path, file_name: str, published: Published) -> None:

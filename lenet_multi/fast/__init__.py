@@ -24,10 +24,10 @@ plain backend, the fast one runs with the plain one's settings: compare the spee
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 
 from lenet_multi.backends.interface import Backend, Network
+from lenet_multi.system.stderr import say
 
 
 def loop_of(backend: Backend, net: Network) -> str:
@@ -43,5 +43,4 @@ def note_no_fast_loop(framework: str, what: str = "loop") -> None:
         framework: the framework's name.
         what: `loop` or `evaluation`.
     """
-    note = f"note: {framework} has no fast {what} for this network on this device: running the plain {what}"
-    print(note, file=sys.stderr)
+    say(f"note: {framework} has no fast {what} for this network on this device: running the plain {what}")

@@ -14,6 +14,7 @@ import numpy
 from mxnet.gluon import nn
 
 FEW_CHANNELS = 4  # input channels; with more, a strided convolution is not faster
+MAX_WINDOW = 4  # pixels in a row; the kernels of a combined convolution grow with the fourth power
 REGISTER = 16  # float32 values in a vector register
 PAIR = 2  # rows that the second convolution computes at once
 
@@ -82,6 +83,7 @@ def is_plain(conv: nn.Conv2D, pool: Pool) -> bool:
         and all(settings[name] == value for name, value in plain.items())
         and len(set(settings["kernel"])) == len(set(settings["pad"])) == len(set(window)) == 1
         and window == pooling["stride"]
+        and max(window) <= MAX_WINDOW
         and pooling["pad"] == (0, 0)
         and pooling["pooling_convention"] == "valid"
     )

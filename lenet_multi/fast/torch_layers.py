@@ -19,6 +19,7 @@ from lenet_multi.fast.torch_kernels import at_positions, from_positions, spread_
 from lenet_multi.fast.torch_pooling import ACTIVATIONS, IDENTITY, POOLINGS, Activation, Pooling
 
 FEW_CHANNELS = 4  # input channels; with more, a strided convolution is slow backward
+MAX_WINDOW = 4  # pixels in a row; the kernels of a combined convolution grow with the fourth power
 PAIRED_CHANNELS = 8  # up to this many, a vector register holds the channels of two pixels
 MANY_CHANNELS = 16  # from this many on, the gradient of the input is fast with the channels last
 LARGE_WEIGHT = 5000  # values; from this size on, oneDNN's matrix product is faster than MKL's on some processors
@@ -166,11 +167,11 @@ def layers_of(modules: list[nn.Module]) -> Iterator[Layer]:
 
 
 def is_plain(module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d) -> bool:
-    """Whether all settings are defaults, except sizes, channels and a convolution's padding."""
+    """Whether all settings are defaults, except sizes, channels and a convolution's padding, and a window is small."""
     if not isinstance(module, nn.Conv2d):
         plain = type(module)(module.kernel_size)
         same = all(getattr(module, name) == getattr(plain, name) for name in plain.__constants__)
-        return same and isinstance(module.kernel_size, int)
+        return same and isinstance(module.kernel_size, int) and module.kernel_size <= MAX_WINDOW
     settings = (module.stride, module.dilation, module.groups, module.padding_mode)
     same_padding = isinstance(module.padding, tuple) and len(set(module.padding)) == 1
     square = len(set(module.kernel_size)) == 1

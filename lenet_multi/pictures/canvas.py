@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_multi.errors import UserError
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.names import readable
+from lenet_multi.system.regular_files import open_regular
 from lenet_multi.training.curves import plain_text, saved
 
 if TYPE_CHECKING:
@@ -78,14 +79,17 @@ def require_picture_path(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise UserError(f"--out '{path}' does not end in .png or .svg: choose one of these formats")
-    if path.is_dir():
-        raise UserError(f"--out '{path}' is a folder: choose a file name")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--out '{path}' is not a regular file: choose another name")
     if not path.parent.is_dir():
         raise UserError(f"--out '{path}': its folder does not exist: create it first")
-    if path.exists() and SOFTWARE.encode() not in path.read_bytes():
-        raise UserError(
-            f"--out '{path}' exists, but this package did not draw it: choose another name, or remove the file"
-        )
+    if path.exists():
+        with open_regular(path) as file:
+            start = file.read(2**16)  # the mark is in the metadata, before the picture
+        if SOFTWARE.encode() not in start:
+            raise UserError(
+                f"--out '{path}' exists, but this package did not draw it: choose another name, or remove the file"
+            )
 
 
 def write_picture(path: Path, figure: Figure, title: str, description: str) -> None:

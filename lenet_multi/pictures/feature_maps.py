@@ -12,7 +12,7 @@ from lenet_multi.architecture import PRESETS, Architecture, Conv, Pool
 from lenet_multi.backends.layouts import canonical_output
 from lenet_multi.errors import UserError
 from lenet_multi.runs.memory import require_memory
-from lenet_multi.runs.weights import require_fit
+from lenet_multi.runs.weights import require_finite, require_fit
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend, Network
@@ -51,6 +51,7 @@ def activations(
         X /= 255
     if isinstance(network, Mapping):
         require_fit(network, architecture, Path("parameters"))
+        require_finite(network, Path("parameters"))
         require_memory(backend, architecture, device, len(X))
         net = backend.LeNet(architecture, device=device)
         backend.set_parameters(net, network)

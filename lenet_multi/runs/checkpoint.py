@@ -18,8 +18,10 @@ from lenet_multi.errors import UserError
 from lenet_multi.runs.weights import (
     CHECKPOINT,
     DESCRIBED,
+    Arrays,
     Parameters,
     WeightsError,
+    load_header,
     load_weights,
     require_fit,
     save_weights,
@@ -32,6 +34,9 @@ DEFAULT_LOOP = "fast"  # for runs whose files name no loop: earlier versions had
 OLD_NAMES = {"lr_drop": "lr_decay_epoch", "legs": "segments"}
 # Numbers that a run can hold. Larger ones cannot be drawn, and overflow in a framework.
 LARGEST_INT, LARGEST_FLOAT = 2**32, 3.5e38  # above the seeds and the float32 numbers
+# An epoch adds up to 700 bytes to the header of the checkpoint, and 400 more if it is a segment of its own. With the
+# description of the network, this many have fewer than `MAX_HEADER`.
+MAX_EPOCHS = 10_000
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,9 @@ def load_checkpoint(folder: Path) -> tuple[Run, Parameters]:
         UserError: when the folder holds no run, its checkpoint is damaged, or the parameters are not those of the
             network that it describes.
     """
-    run, parameters = _read(folder)
-    require_fit(parameters, run.architecture, folder / CHECKPOINT, DESCRIBED)
-    return run, parameters
+    run, arrays = _read(folder)
+    require_fit(arrays, run.architecture, folder / CHECKPOINT, DESCRIBED)
+    return run, load_weights(folder / CHECKPOINT)[0]
 
 
 def load_run(folder: Path) -> Run:
@@ -113,10 +118,10 @@ def require_run(folder: Path) -> None:
         raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: {advice}")
 
 
-def _read(folder: Path) -> tuple[Run, Parameters]:
+def _read(folder: Path) -> tuple[Run, Arrays]:
     require_run(folder)
     path = folder / CHECKPOINT
-    parameters, metadata = load_weights(path)
+    arrays, metadata = load_header(path)
     try:
         described = _renamed(metadata["run"])
         run = Run(
@@ -132,7 +137,7 @@ def _read(folder: Path) -> tuple[Run, Parameters]:
         raise WeightsError(
             f"'{path}' does not describe a training run: to start from its parameters, use --weights"
         ) from problem
-    return run, parameters
+    return run, arrays
 
 
 def _renamed(described: Mapping[str, Any]) -> dict[str, Any]:

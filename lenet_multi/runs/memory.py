@@ -1,46 +1,78 @@
-"""The memory that a network needs at least, compared with what is available, before a framework allocates it."""
+"""The memory that a network needs, estimated and compared with what is available before a framework allocates it.
+
+A framework that lacks memory may end the process: TensorFlow's convolutions do. The estimate therefore leans to the
+high side. It follows what the three frameworks were seen to allocate:
+
+- the output of every layer, where padding and an activation count as layers: Keras keeps all outputs of a batch;
+- the pixels under the kernel at every position (im2col): PyTorch and TensorFlow hold those of an example for each core,
+  MXNet those of as many examples as fit into 1 GiB.
+"""
 
 from __future__ import annotations
 
 from math import prod
 from typing import TYPE_CHECKING
 
-from lenet_multi.architecture import Architecture
+from lenet_multi.architecture import Architecture, Conv, Flatten
 from lenet_multi.backends.devices import choose_device
-from lenet_multi.fast.batch_parts import MAX_PARTS
-from lenet_multi.system.memory import require_bytes
+from lenet_multi.system.machine import available_cores
+from lenet_multi.system.memory import address_space_left, require_bytes
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
 
 FLOAT = 4  # bytes of a float32
+WORKSPACE = 2**30 // FLOAT  # numbers; MXNet's limit for the pixels under the kernel
+# A thread reserves address space, for its stack and for malloc. Where a limit (`ulimit -v`) leaves too little of it, a
+# framework ends the process. Measured with 1 and 2 cores: the threads besides one for each core.
+THREAD_SPACE = 80 * 10**6  # bytes
+THREADS = {"PyTorch": 2, "TensorFlow": 14, "MXNet": 2}
 
 
 def evaluation_memory(architecture: Architecture, examples: int) -> int:
-    """Bytes that the forward pass of a batch needs in every framework: the parameters, and a layer's input and output.
-
-    The layer is the one with the largest sum. Flatten is left out: its output can share the memory of its input.
-    """
-    inputs, outputs = architecture.input_shapes, architecture.output_shapes
-    largest = max(prod(inputs[name]) + prod(outputs[name]) for name in outputs if not name.startswith("flatten"))
-    return FLOAT * (architecture.num_parameters + examples * largest)
+    """Bytes of the forward pass of a batch: the parameters and a copy of them, all outputs, and the workspace."""
+    outputs = examples * sum(_outputs(architecture).values())
+    return FLOAT * (2 * architecture.num_parameters + outputs + _workspace(architecture, examples))
 
 
 def training_memory(architecture: Architecture, examples: int, saved: bool = False) -> int:
-    """Bytes that training needs in every framework, at the moment that needs most.
+    """Bytes of a training step: in addition, the gradients of the parameters, and those of a layer's input and output.
 
-    The backward pass needs the output of every layer with an activation. The gradients are as large as the parameters,
-    but some frameworks free the outputs before they compute the last gradients. A checkpoint is written from a copy of
-    the parameters, and a second copy in the format of the file.
+    The backward pass has a workspace of its own. A checkpoint is written from one more copy of the parameters.
     """
-    kept = sum(
-        prod(architecture.output_shapes[name])
-        for name, layer in architecture.named_layers.items()
-        if getattr(layer, "activation", None)
+    gradients = 2 * examples * max(_outputs(architecture).values()) + _workspace(architecture, examples)
+    copies = (2 if saved else 1) * architecture.num_parameters
+    return evaluation_memory(architecture, examples) + FLOAT * (gradients + copies)
+
+
+def _outputs(architecture: Architecture) -> dict[str, int]:
+    """By layer, the numbers that it outputs for one example, with those of its padding and its activation.
+
+    Flatten has none: its output is the memory of its input.
+    """
+    outputs = {"input": prod(architecture.input_shape)}
+    for name, layer in architecture.named_layers.items():
+        if isinstance(layer, Flatten):
+            continue
+        channels, *sides = architecture.input_shapes[name]
+        padding = layer.padding if isinstance(layer, Conv) else 0
+        padded = channels * prod(side + 2 * padding for side in sides) if padding else 0
+        copies = 2 if getattr(layer, "activation", None) else 1
+        outputs[name] = padded + copies * prod(architecture.output_shapes[name])
+    return outputs
+
+
+def _workspace(architecture: Architecture, examples: int) -> int:
+    """The numbers under the kernels of the convolution that has most, for the examples that are computed at once."""
+    largest = max(
+        (
+            layer.kernel_size**2 * architecture.input_shapes[name][0] * prod(architecture.output_shapes[name][1:])
+            for name, layer in architecture.named_layers.items()
+            if isinstance(layer, Conv)
+        ),
+        default=0,
     )
-    with_outputs = architecture.num_parameters + examples * (prod(architecture.input_shape) + kept)
-    with_copies = (3 if saved else 2) * architecture.num_parameters
-    return max(evaluation_memory(architecture, examples), FLOAT * with_outputs, FLOAT * with_copies)
+    return largest and largest * min(examples, max(available_cores(), WORKSPACE // largest))
 
 
 def require_memory(
@@ -49,18 +81,16 @@ def require_memory(
     device: str,
     examples: int,
     *,
-    loop: str = "plain",
     training: bool = False,
     saved: bool = False,
 ) -> None:
-    """Check that the network can be computed here. The check refuses only what cannot work in any framework.
+    """Check that the network can be computed here.
 
     Args:
         backend: from `load_backend`: what is available is measured after the framework has taken its own memory.
         architecture: the network.
         device: where the backend computes. On a GPU, this machine needs the memory of the parameters only.
         examples: examples per batch.
-        loop: the fast loop may compute one part of a batch after another.
         training: whether the network is trained.
         saved: whether the training writes checkpoints.
 
@@ -69,8 +99,11 @@ def require_memory(
     """
     if choose_device(device, backend.available_devices(), backend.FRAMEWORK) != "cpu":
         size = FLOAT * architecture.num_parameters
+    elif training:
+        size = training_memory(architecture, examples, saved)
     else:
-        at_once = -(-examples // MAX_PARTS) if loop == "fast" else examples
-        size = training_memory(architecture, at_once, saved) if training else evaluation_memory(architecture, at_once)
+        size = evaluation_memory(architecture, examples)
+    if address_space_left() is not None:
+        size += THREAD_SPACE * (THREADS[backend.FRAMEWORK] + available_cores())
     what = f"the network in batches of {examples}"
     require_bytes(size, what, "choose fewer channels or units, or smaller batches")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lenet_multi.architecture import (
     lenet,
 )
 from lenet_multi.backends import ALIASES, BACKENDS, LOOPS
+from lenet_multi.runs.checkpoint import MAX_EPOCHS
 from lenet_multi.runs.weights import WeightsError, weights_file
 from lenet_multi.system.option_parser import (
     Option,
@@ -82,7 +84,12 @@ DEVICE = Option(
     "device", "auto (the first GPU, else the CPU), cpu, gpu, or gpu:N as in gpu:1 (default: auto)", default="auto"
 )
 HYPERPARAMETERS = (
-    Option("epochs", "passes over the training data (default: 10)", type=positive_int, metavar="N"),
+    Option(
+        "epochs",
+        f"passes over the training data, at most {MAX_EPOCHS:,} (default: 10)",
+        type=partial(positive_int, most=MAX_EPOCHS),
+        metavar="N",
+    ),
     Option("lr", "learning rate (default: 0.9; lenet-modern: 0.2)", type=positive_float, metavar="X"),
     Option(
         "lr-decay-epoch",

@@ -25,7 +25,7 @@ OUTPUTS = (SUMMARY, HISTORY, CURVES)
 
 def locked_run(folder: Path) -> AbstractContextManager[None]:
     """The folder of a run, created and locked as in `locked_folder`: only one process may write to it."""
-    return locked_folder(folder, (CHECKPOINT, *OUTPUTS))
+    return locked_folder(folder, (CHECKPOINT, *OUTPUTS), title="--out")
 
 
 def write_outputs(folder: Path, run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from lenet_multi.backends import load_backend
 from lenet_multi.data import DATASETS, BatchSampler, Dataset, load_dataset, require_images_fit
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import architecture_from
-from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
+from lenet_multi.runs.weights import Parameters, load_network
 from lenet_multi.system.stderr import say
 
 
@@ -54,8 +55,7 @@ def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
     Raises:
         UserError: when the file cannot be used, or the parameters do not fit the network.
     """
-    parameters, metadata = load_weights(args.weights)
-    architecture = architecture_of(args.weights, parameters, metadata, architecture_from(args))
+    architecture, parameters, metadata = load_network(args.weights, architecture_from(args))
     dataset_name = _trained_on(metadata) if args.dataset is None else args.dataset
     return TrainedNetwork(architecture, parameters, dataset_name, args.data_dir)
 
@@ -64,9 +64,10 @@ def _trained_on(metadata: dict[str, Any]) -> str:
     """The data set that the parameters were trained on, if the file names one that still exists; else `auto`."""
     settings = metadata.get("run", {}).get("settings")
     name = settings.get("dataset") if isinstance(settings, dict) else None
-    if not isinstance(name, str) or not (name in DATASETS or Path(name).is_dir()):
+    if not isinstance(name, str):
         return "auto"
-    return name
+    # `Path.is_dir` raises an error for a very long name.
+    return name if name in DATASETS or os.path.isdir(name) else "auto"  # noqa: PTH112
 
 
 def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, device: str, batch_size: int) -> float:
@@ -81,7 +82,7 @@ def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, 
     """
     dataset = trained.dataset
     backend = load_backend(backend_name, fast=loop == "fast")
-    require_memory(backend, trained.architecture, device, min(batch_size, len(dataset.test)), loop=loop)
+    require_memory(backend, trained.architecture, device, min(batch_size, len(dataset.test)))
     net = backend.LeNet(trained.architecture, device=device)
     backend.set_parameters(net, trained.parameters)
     device = backend.device_of(net)

@@ -29,7 +29,7 @@ from lenet_multi.runs.checkpoint import (
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
-from lenet_multi.runs.weights import Parameters, architecture_of, load_weights
+from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
 from lenet_multi.system.option_parser import option_words
 from lenet_multi.system.process import peak_rss_mb
@@ -83,8 +83,7 @@ def start_run(args: argparse.Namespace) -> None:
         require_absent(args.out, OUTPUTS)
     architecture, parameters, preset = architecture_from(args), None, args.architecture
     if args.weights:
-        parameters, metadata = load_weights(args.weights)
-        architecture = architecture_of(args.weights, parameters, metadata, architecture)
+        architecture, parameters, _ = load_network(args.weights, architecture)
         preset = preset or architecture.name
     values = recipe(args, preset)
     dataset = load_dataset(values["dataset"], args.data_dir)
@@ -171,15 +170,8 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
             f"'{dataset.name}': choose a smaller one"
         )
     backend = load_backend(run.backend, fast=run.loop == "fast")
-    require_memory(
-        backend,
-        run.architecture,
-        args.device,
-        settings.batch_size,
-        loop=run.loop,
-        training=True,
-        saved=out is not None,
-    )
+    saved = out is not None
+    require_memory(backend, run.architecture, args.device, settings.batch_size, training=True, saved=saved)
     net = backend.LeNet(run.architecture, settings.seed, args.device)
     run = replace(run, loop=loop_of(backend, net))  # a fast backend may have no faster loop for this network
     if parameters is not None:

@@ -6,10 +6,11 @@ Safetensors holds arrays and text only: unlike a pickle, it runs no code when it
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -19,14 +20,23 @@ from lenet_multi.architecture import MAX_LAYERS, PRESETS, Architecture, Layer
 from lenet_multi.errors import UserError
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.memory import require_bytes
-from lenet_multi.system.regular_files import require_regular_file
+from lenet_multi.system.regular_files import open_regular
 
 Parameters = dict[str, np.ndarray]
 
+
+class StoredArray(NamedTuple):
+    """An array in a file: what its header tells, so that a file can be refused before its numbers are read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+Arrays = Mapping[str, np.ndarray] | Mapping[str, StoredArray]
+
 CHECKPOINT = "model.safetensors"  # the file of parameters in the folder of a run
 
-# The header holds names, shapes and metadata. As Python objects, it can take 25 times its size. An epoch adds up to 600
-# bytes to it: this is enough for 25,000 epochs.
+# The header holds names, shapes and metadata. As Python objects, it can take 25 times its size.
 MAX_HEADER = 2**24  # bytes
 MAX_PARAMETERS = 2 * MAX_LAYERS  # a weight and a bias for each layer
 
@@ -83,23 +93,54 @@ def load_weights(path: str | Path) -> tuple[Parameters, dict[str, Any]]:
         path: the file, or the folder of a run.
 
     Raises:
-        WeightsError: when the file is missing, unreadable, truncated or not safetensors, or the folder holds several
-            runs.
+        WeightsError: when the file is missing, unreadable, truncated or not safetensors, the folder holds several runs,
+            or a parameter is not finite.
         UserError: when there is not enough memory for the parameters.
     """
     path = weights_file(path)
+    with _opened(path) as file:
+        require_bytes(path.stat().st_size, f"weights file '{path}'", "choose another file")
+        names = file.keys()
+        parameters = {name: file.get_tensor(name) for name in names}
+        metadata = _metadata(file)
+    require_finite(parameters, path)
+    return parameters, metadata
+
+
+def load_header(path: str | Path) -> tuple[dict[str, StoredArray], dict[str, Any]]:
+    """The shapes and metadata of a file as of `load_weights`, which may be larger than the memory."""
+    with _opened(weights_file(path)) as file:
+        names = file.keys()
+        slices = {name: file.get_slice(name) for name in names}
+        arrays = {name: StoredArray(tuple(s.get_shape()), _dtype(s.get_dtype())) for name, s in slices.items()}
+        return arrays, _metadata(file)
+
+
+def load_network(path: Path, given: Architecture | None) -> tuple[Architecture, Parameters, dict[str, Any]]:
+    """The network that a weights file is for, its parameters, and the metadata.
+
+    A file of other arrays than the network's is refused before they are read.
+
+    Raises:
+        WeightsError: as for `architecture_of` and `load_weights`.
+        UserError: when there is not enough memory for the parameters.
+    """
+    architecture = architecture_of(path, *load_header(path), given)
+    return architecture, *load_weights(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file. One of more arrays than a network can have, or with a longer header, is refused."""
     try:
-        require_bytes(require_regular_file(path), f"weights file '{path}'", "choose another file")
-        with path.open("rb") as start:  # safetensors reports every file that it cannot open as missing
+        with open_regular(path) as start:  # safetensors reports every file that it cannot open as missing
             length = header_length(start.read(8))
         if length > MAX_HEADER:
             raise safetensors.SafetensorError(f"a header of {length:,} bytes")
         with safetensors.safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            if len(names) > MAX_PARAMETERS:
-                raise safetensors.SafetensorError(f"{len(names):,} arrays")
-            parameters = {name: file.get_tensor(name) for name in names}
-            text = file.metadata() or {}
+            if len(file.keys()) > MAX_PARAMETERS:
+                raise safetensors.SafetensorError(f"{len(file.keys()):,} arrays")
+            yield file
     except FileNotFoundError as problem:
         raise WeightsError(f"weights file '{path}' does not exist: check the path") from problem
     except (OSError, ValueError) as problem:  # a path with a null byte is a ValueError
@@ -113,20 +154,29 @@ def load_weights(path: str | Path) -> tuple[Parameters, dict[str, Any]]:
             f"weights file '{path}' is truncated or not a safetensors file ({reason}): restore a complete copy, or "
             "train again"
         ) from problem
+
+
+def _dtype(name: str) -> str:
+    """NumPy's name for the type of an array of floats."""
+    return {"F16": "float16", "F32": "float32", "F64": "float64"}.get(name, name)
+
+
+def _metadata(file: Any) -> dict[str, Any]:
+    text = file.metadata() or {}
     try:
         metadata = {key: json.loads(text[key]) for key in ("architecture", "run") if key in text}
     except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or lists in lists in lists
-        metadata = {}
-    return parameters, {key: value for key, value in metadata.items() if isinstance(value, dict)}
+        return {}
+    return {key: value for key, value in metadata.items() if isinstance(value, dict)}
 
 
 def architecture_of(
-    path: Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any], given: Architecture | None
+    path: Path, arrays: Arrays, metadata: Mapping[str, Any], given: Architecture | None
 ) -> Architecture:
     """The network that a weights file is for: as the file describes it, else `given`, else LeNet-5.
 
     Raises:
-        WeightsError: when the parameters do not fit it, or `given` differs from the file's description.
+        WeightsError: when the arrays do not fit it, or `given` differs from the file's description.
     """
     own = Architecture.from_dict(metadata["architecture"]) if "architecture" in metadata else None
     if given and own and given != own:
@@ -141,7 +191,7 @@ def architecture_of(
             "network options"
         )
     architecture = own or given or PRESETS["lenet5"]
-    require_fit(parameters, architecture, path, DESCRIBED if own else UNDESCRIBED)
+    require_fit(arrays, architecture, path, DESCRIBED if own else UNDESCRIBED)
     return architecture
 
 
@@ -153,33 +203,38 @@ def _difference(name: str, expected: Layer, layer: Layer) -> str:
     return f"{name} has " + ", ".join(f"{what} {old}, not {new}" for what, old, new in pairs if old != new)
 
 
-def require_fit(
-    parameters: Mapping[str, np.ndarray], architecture: Architecture, source: Path, advice: str = UNDESCRIBED
-) -> None:
-    """Check names, shapes, dtypes and values; the error names the first parameter that does not fit.
+def require_fit(arrays: Arrays, architecture: Architecture, source: Path, advice: str = UNDESCRIBED) -> None:
+    """Check names, shapes and dtypes; the error names the first array that does not fit.
 
     Args:
-        parameters: name to array.
+        arrays: name to array, or to what the header of a file tells of it.
         architecture: the network.
         source: the file, for the error.
         advice: the end of the error: what may be wrong, or what to do.
 
     Raises:
-        WeightsError: when the parameters do not fit the architecture.
+        WeightsError: when the arrays do not fit the architecture.
     """
     for name, shape in architecture.parameter_shapes.items():
-        if name not in parameters:
+        if name not in arrays:
             raise WeightsError(f"weights file '{source}' has no {name} of shape {shape}: {advice}")
-        if parameters[name].shape != shape:
+        if arrays[name].shape != shape:
             raise WeightsError(
-                f"weights file '{source}': {name} has shape {parameters[name].shape}, expected {shape}: {advice}"
+                f"weights file '{source}': {name} has shape {arrays[name].shape}, expected {shape}: {advice}"
             )
-        if parameters[name].dtype != np.float32:
-            raise WeightsError(
-                f"weights file '{source}': {name} is {parameters[name].dtype}, expected float32: convert it"
-            )
-        if not np.isfinite(parameters[name]).all():
-            raise WeightsError(f"weights file '{source}': {name} is not finite everywhere: choose another file")
-    for name in parameters:
+        if arrays[name].dtype != "float32":
+            raise WeightsError(f"weights file '{source}': {name} is {arrays[name].dtype}, expected float32: convert it")
+    for name in arrays:
         if name not in architecture.parameter_shapes:
             raise WeightsError(f"weights file '{source}' has {name}, which the network does not have: {advice}")
+
+
+def require_finite(parameters: Mapping[str, np.ndarray], source: Path) -> None:
+    """Check that no parameter is infinite or NaN.
+
+    Raises:
+        WeightsError: when one is.
+    """
+    for name, value in parameters.items():
+        if not np.isfinite(value).all():
+            raise WeightsError(f"weights file '{source}': {name} is not finite everywhere: choose another file")

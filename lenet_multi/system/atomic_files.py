@@ -44,7 +44,7 @@ class CreatedFolder:
                 return
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | bytearray) -> None:
     """Write `content` to a temporary file beside `path`, then rename it: `path` is old or new, never in between.
 
     Several processes may write the same file; the last one wins. A link at `path` is replaced, not followed.
@@ -55,8 +55,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     # Random, so that writers do not share it. Cut, because a file system limits the length of a name.
     temporary = path.with_name(f"{_temporary_start(path.name)}.{secrets.token_hex(8)}.part")
     try:
+        file = temporary.open("xb")  # "x" does not open what is already there, and follows no link
         try:
-            with temporary.open("xb") as file:  # "x" does not open what is already there, and follows no link
+            with file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

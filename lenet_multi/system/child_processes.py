@@ -59,12 +59,13 @@ def run_in_process(command: Sequence[str]) -> str | None:
             try:
                 while part := _read(reading):
                     text = decoder.decode(part)
-                    sys.stderr.write(text)
-                    sys.stderr.flush()
+                    if sys.stderr is not None:
+                        sys.stderr.write(text)
+                        sys.stderr.flush()
                     printed = (printed + text)[-KEPT_CHARACTERS:]
                 status = child.wait()
             except BaseException:
-                if sys.stderr.isatty():
+                if _is_terminal():
                     sys.stderr.write("\n")  # end the line of its progress bar
                 _stop(child, reading)
                 raise
@@ -80,7 +81,7 @@ def _channel() -> tuple[int, int]:
     A pseudo-terminal if standard error is a terminal, so that the command shows its progress bar; else, and on Windows,
     a pipe.
     """
-    if not sys.stderr.isatty():
+    if not _is_terminal():
         return os.pipe()
     try:
         import pty
@@ -90,6 +91,11 @@ def _channel() -> tuple[int, int]:
     reading, writing = pty.openpty()
     termios.tcsetwinsize(writing, termios.tcgetwinsize(sys.stderr.fileno()))
     return reading, writing
+
+
+def _is_terminal() -> bool:
+    """Whether standard error is a terminal. A program may have no standard error."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _read(descriptor: int) -> bytes:

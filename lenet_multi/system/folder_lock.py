@@ -16,8 +16,14 @@ from lenet_multi.system.atomic_files import CreatedFolder, remove_temporary_file
 PATIENCE_SECONDS = 5.0
 
 
+class FolderInUseError(UserError):
+    """Another process has locked the folder."""
+
+
 @contextmanager
-def locked_folder(folder: Path, names: Iterable[str] = ()) -> Iterator[None]:
+def locked_folder(
+    folder: Path, names: Iterable[str] = (), title: str = "folder", patience: float | None = None
+) -> Iterator[None]:
     """Create a folder and its parents, and keep other processes out while the block runs.
 
     If the block raises, the folders that were created are removed again if they are empty.
@@ -30,11 +36,14 @@ def locked_folder(folder: Path, names: Iterable[str] = ()) -> Iterator[None]:
         folder: the folder.
         names: files that are written atomically in it. Temporary files of killed writers are removed, if the folder is
             locked.
+        title: what the user calls the folder, such as `--out`, for the error if it cannot be created.
+        patience: seconds to wait for another process; `PATIENCE_SECONDS` when None.
 
     Raises:
-        UserError: when the folder cannot be created, or another process has locked it.
+        FolderInUseError: when another process has locked the folder for longer.
+        UserError: when the folder cannot be created.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + (PATIENCE_SECONDS if patience is None else patience)
     with ExitStack() as stack:
         while True:
             created = CreatedFolder(folder)
@@ -42,7 +51,7 @@ def locked_folder(folder: Path, names: Iterable[str] = ()) -> Iterator[None]:
                 created.__enter__()
             except OSError as problem:
                 raise UserError(
-                    f"--out '{folder}' cannot be created ({problem.strerror}): choose another folder"
+                    f"{title} '{folder}' cannot be created ({problem.strerror}): choose another folder"
                 ) from problem
             try:
                 descriptor = _lock(folder, deadline)
@@ -64,7 +73,7 @@ def _lock(folder: Path, deadline: float) -> int | None:
 
     Raises:
         FileNotFoundError: when another process has removed the folder.
-        UserError: when another process holds the lock until the deadline.
+        FolderInUseError: when another process holds the lock until the deadline.
     """
     try:
         import fcntl
@@ -83,8 +92,8 @@ def _lock(folder: Path, deadline: float) -> int | None:
                 return descriptor
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise UserError(
-                        f"another process is training in '{folder}': wait until it ends, or choose another folder"
+                    raise FolderInUseError(
+                        f"another process is using '{folder}': wait until it ends, or choose another folder"
                     ) from None
                 time.sleep(0.02)
     except OSError:

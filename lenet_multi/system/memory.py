@@ -5,12 +5,19 @@ The numbers are generous: they count free swap space, and memory of the page cac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from lenet_multi.errors import UserError
 
 ROOT = Path("/")
+# How the system, Python and compiled libraries report that memory is lacking, or address space for a thread. The loader
+# names a cause, such as a forbidden operation, unless there is no memory.
+LACK_OF_MEMORY = re.compile(
+    r"(?i)out of memory|OOM when allocating|can(no|')t allocate|failed to allocate|alloc\w* failed|bad_?alloc"
+    r"|can't start new thread|failed to map segment from shared object$"
+)
 
 
 def available_memory(root: Path = ROOT) -> int | None:
@@ -42,6 +49,11 @@ def require_bytes(size: int, what: str, advice: str) -> None:
     available = available_memory()
     if available is not None and size > available:
         raise UserError(f"{what} needs about {in_words(size)}, but {in_words(available)} are available: {advice}")
+
+
+def is_lack_of_memory(problem: BaseException) -> bool:
+    """Whether an exception says that memory is lacking: compiled libraries raise many kinds for it."""
+    return isinstance(problem, MemoryError) or LACK_OF_MEMORY.search(" ".join(str(problem).split())) is not None
 
 
 def in_words(size: int) -> str:

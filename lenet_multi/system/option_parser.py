@@ -87,9 +87,9 @@ def option_words(name: str, value: object) -> list[str]:
     return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
 
 
-def positive_int(text: str) -> int:
-    """A whole number of at least 1."""
-    return _number(text, int, "a whole number of at least 1", lambda number: number >= 1)
+def positive_int(text: str, most: int = 2**32 - 1) -> int:
+    """A whole number of at least 1, and not more than a run can hold."""
+    return _number(text, int, f"a whole number of at least 1 and at most {most}", lambda number: 1 <= number <= most)
 
 
 def seed_number(text: str) -> int:

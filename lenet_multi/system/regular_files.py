@@ -6,17 +6,18 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
-def require_regular_file(path: Path) -> int:
-    """Check that a path leads to a regular file, and return its size in bytes. Nothing is opened.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes.
 
     Raises:
-        OSError: if there is no file, or it is a folder, a pipe, a socket or a device.
+        OSError: if there is no file, it cannot be opened, or it is a folder, a pipe, a socket or a device.
     """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return found.st_size
+    # Without waiting for the writer of a pipe. Windows has no pipes in folders, and two kinds of files.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-# Control characters, except tabs and ends of lines: names in files can hold commands for the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from lenet_multi.system.names import printable
 
 
 def say(message: str) -> None:
     """Print a message to standard error, which keeps standard output for the results. Escape control characters."""
-    message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], message)
     if sys.stderr is not None:  # `print` would take standard output instead
-        print(message, file=sys.stderr)
+        print(printable(message), file=sys.stderr)
 
 
 @contextmanager

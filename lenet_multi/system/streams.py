@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from typing import Any
 UNREAD = (errno.EPIPE, errno.EINVAL)
 
 
-class _LosingWriter(io.RawIOBase):
+class _TolerantWriter(io.RawIOBase):
     """Writes to an unbuffered file, drops what it does not take, and keeps the first reason."""
 
     def __init__(self, file: Any) -> None:
@@ -34,26 +35,28 @@ class _LosingWriter(io.RawIOBase):
         return self._file.isatty()
 
     def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
         try:
-            written = self._file.write(data)
-            if written is not None:
-                return written
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # nobody empties a pipe that does not block
+            while rest:
+                written = self._file.write(rest)
+                if written is None:  # the file is a pipe that does not block, and full
+                    select.select([], [self._file], [])
+                rest = rest[written or 0 :]
         except OSError as problem:
             self.problem = self.problem or problem
-            return len(data)
+        return len(data)
 
 
-class _LosingStream(io.TextIOWrapper):
+class _TolerantStream(io.TextIOWrapper):
     """A text stream that loses what cannot be written."""
 
     def __init__(self, file: Any, buffered: bool, **settings: Any) -> None:
-        self.writer = _LosingWriter(file)
+        self.writer = _TolerantWriter(file)
         super().__init__(io.BufferedWriter(self.writer) if buffered else self.writer, **settings)  # type: ignore[arg-type]
 
 
 @contextmanager
-def unbreakable_streams() -> Iterator[None]:
+def tolerant_streams() -> Iterator[None]:
     """Make printing safe in the block: it raises nothing, whatever standard output and standard error are.
 
     - A closed descriptor from 0 to 2 is opened on the null device, for good. Otherwise the next file of the process
@@ -66,21 +69,21 @@ def unbreakable_streams() -> Iterator[None]:
     _open_missing_descriptors()
     before = sys.stdout, sys.stderr
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _losing(sys.stdout, 1)
+        sys.stdout = _tolerant(sys.stdout, 1)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _losing(sys.stderr, 2)
+        sys.stderr = _tolerant(sys.stderr, 2)
     try:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, _LosingStream):
+            if isinstance(stream, _TolerantStream):
                 stream.flush()
         sys.stdout, sys.stderr = before
 
 
-def lost_output() -> str | None:
+def output_error() -> str | None:
     """Why standard output is incomplete, in a few words, once; None if it is complete, or nobody read it."""
-    if not isinstance(sys.stdout, _LosingStream):
+    if not isinstance(sys.stdout, _TolerantStream):
         return None
     sys.stdout.flush()
     problem, sys.stdout.writer.problem = sys.stdout.writer.problem, None
@@ -99,15 +102,15 @@ def _open_missing_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _losing(stream: Any, descriptor: int) -> _LosingStream:
+def _tolerant(stream: Any, descriptor: int) -> _TolerantStream:
     """A stream that writes to the same file as `stream`, or to the descriptor if it is None."""
     if stream is None:
         opened = io.FileIO(descriptor, "w", closefd=False)
-        return _LosingStream(opened, buffered=False, encoding="utf-8", errors="backslashreplace", write_through=True)
+        return _TolerantStream(opened, buffered=False, encoding="utf-8", errors="backslashreplace", write_through=True)
     with suppress(OSError):
         stream.flush()
     file = getattr(stream.buffer, "raw", None)
-    return _LosingStream(
+    return _TolerantStream(
         file or stream.buffer,  # with `python -u` it has no buffer
         buffered=file is not None,
         encoding=stream.encoding,

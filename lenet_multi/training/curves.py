@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.names import readable
@@ -117,19 +117,28 @@ def saved(figure: Figure, file_format: str, metadata: Mapping[str, Any] | None =
     return buffer.getvalue()
 
 
+Drawn = TypeVar("Drawn")
+
+
+def drawn_or_none(what: str, draw: Callable[[], Drawn]) -> Drawn | None:
+    """What `draw` returns; if it fails, a warning and None: a figure shows nothing that is not in other files too."""
+    try:
+        return draw()
+    except Exception as problem:  # whatever matplotlib raises
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
+        say(f"warning: {what} cannot be drawn ({reason})")
+        return None
+
+
 def write_figure(path: Path, draw: Callable[[], bytes]) -> None:
-    """Write the file that `draw` returns. If that fails, warn: what the figure shows is in other files too.
+    """Write the picture that `draw` returns, if it can be drawn.
 
     Raises:
         UserError: when the file cannot be written.
     """
-    try:
-        content = draw()
-    except Exception as problem:  # whatever matplotlib raises
-        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
-        say(f"warning: '{path}' cannot be drawn ({reason}): the other files are complete")
-        return
-    write_atomically(path, content)
+    content = drawn_or_none(f"'{path}'", draw)
+    if content is not None:
+        write_atomically(path, content)
 
 
 def animation(num_epochs: int) -> Callable[[Sequence[Point]], None] | None:

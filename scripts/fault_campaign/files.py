@@ -1,64 +1,154 @@
-"""Mutated files: each is read, or refused by a `UserError`, in bounded time and memory."""
+"""Mutated files: each is read, or refused by a `UserError`, in bounded time and memory.
+
+What can be read is also used, as a resumed run uses it.
+"""
 
 import gzip
 import json
 import random
 import resource
+import shlex
 import shutil
 import signal
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fault_campaign.commands import QUICK, Row, finish, start
+from fault_campaign.commands import QUICK, Row, described, finish, start
 
 from lenet_multi.comparison.folder import COMPARISON, stored_plan
 from lenet_multi.data import load_dataset
 from lenet_multi.data.idx import FILE_NAMES
 from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
+from lenet_multi.runs.outputs import history, summary, title
+from lenet_multi.runs.weights import architecture_of, load_weights, save_weights
+from lenet_multi.training.curves import draw_curves, png
 
 SECONDS = 30  # that reading one file may take
-MEMORY = 500 * 2**20  # bytes that reading one file may add
+MEMORY = 300 * 2**20  # bytes that reading one file may add
+DRAWN = 21  # one in so many checkpoints is drawn if it can be read, which is slow; odd, for both kinds of mutations
 NUMBERS = [0, 1, -1, 255, 256, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 10**30, 10**5000, 1e308, float("nan"), float("inf")]
 COUNTS = [0, 1, 27, 28, 500, 2049, 2051, 2**31, 2**32 - 2]  # of an IDX header, and its magic numbers
 TEXTS = ["", "\0", "\x1b[31m", "$x^$", "../..", "é\u202e", "a" * 100_000, "help", "-1", "auto"]
+WEIGHTS = "weights.safetensors"
 
 
-def mutated_files(count: int, data: Path, folder: Path, seed: int) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file to mutate.
+
+    Args:
+        what: the kind in words.
+        folder: holds the file, and whatever is read with it.
+        name: of the file.
+        read: reads the file in a folder and uses what it holds; its second argument is the number of the mutation.
+        repaired: a mutation with lengths and checksums that are right.
+    """
+
+    what: str
+    folder: Path
+    name: str
+    read: Callable[[Path, int], object]
+    repaired: Callable[[bytes, random.Random], bytes]
+
+
+def mutated_files(count: int, data: Path, folder: Path, seed: int, jobs: int) -> Iterator[Row]:
     """A row for each kind of file: `count` mutations, half of them with lengths and checksums made right again."""
-    small = folder / "files-data"
-    shutil.copytree(data, small)
-    for name in FILE_NAMES.values():
-        path = small / name
-        path.with_name(f"{name}.gz").write_bytes(gzip.compress(path.read_bytes(), compresslevel=1, mtime=0))
+    zipped, run, compared = folder / "files-zipped", folder / "files-run", folder / "files-compared"
+    shutil.copytree(data, zipped)
+    for which in ("train images", "test labels"):
+        path = zipped / FILE_NAMES[which]
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), compresslevel=1, mtime=0))
         path.unlink()
-    run, compared = folder / "files-run", folder / "files-compared"
     prepared = Row("a run and a comparison to mutate")
     options = ["--dataset", str(data), "--epochs", "1", *QUICK]
     prepared.note(finish(start("train", *options, "--out", run)))
     prepared.note(finish(start("compare", *options, "--backends", "torch", "--vary", "seed=0,1", "--out", compared)))
     yield prepared
-    images = small / f"{FILE_NAMES['test images']}.gz"
-    kinds: list[tuple[str, Path, Callable[[], Any], Callable[[bytes, random.Random], bytes]]] = [
-        ("checkpoint", run / CHECKPOINT, lambda: load_checkpoint(run), mutate_safetensors),
-        ("IDX file", images, lambda: load_dataset(str(small)), mutate_idx),
-        (COMPARISON, compared / COMPARISON, lambda: stored_plan(compared), mutate_json),
-    ]
-    for what, path, read, repaired in kinds:
-        row = Row(f"mutated {what}")
-        original = path.read_bytes()
-        for number in range(count):
-            rng = random.Random(f"{seed} {what} {number}")
-            mutated = repaired(original, rng) if number % 2 else mutate_bytes(original, rng)
-            path.write_bytes(mutated)
-            row.note([f"{what} {number}: {fault}" for fault in faults_of(read)])
-        path.write_bytes(original)
-        yield row
+    save_weights(run / WEIGHTS, load_checkpoint(run)[1], {})
+    images, labels = FILE_NAMES["test images"], f"{FILE_NAMES['test labels']}.gz"
+    for kind in (
+        Kind("checkpoints", run, CHECKPOINT, use_checkpoint, mutate_safetensors),
+        Kind("weights files without a run", run, WEIGHTS, use_weights, mutate_safetensors),
+        Kind("files of images", data, images, use_data, mutate_idx),
+        Kind("files of images, gzipped", zipped, f"{FILE_NAMES['train images']}.gz", use_data, mutate_idx),
+        Kind("files of labels, gzipped", zipped, labels, use_data, mutate_idx),
+        Kind(f"{COMPARISON} files", compared, COMPARISON, use_comparison, mutate_json),
+    ):
+        yield mutated(kind, count, seed, jobs)
 
 
-def faults_of(read: Callable[[], Any]) -> list[str]:
+def mutated(kind: Kind, count: int, seed: int, jobs: int) -> Row:
+    """A row of mutations, in `jobs` processes: limits are those of a process, and alarms go to its main thread."""
+    row = Row(f"mutated {kind.what}", count)
+    parts = [range(count * job // jobs, count * (job + 1) // jobs) for job in range(jobs)]
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
+        for part in [pool.submit(part_of, kind, numbers, seed) for numbers in parts]:
+            try:
+                row.faults += part.result()
+            except Exception as problem:  # a mutation has ended the process
+                row.faults.append(f"{kind.what}: {described(problem)}")
+    return row
+
+
+def part_of(kind: Kind, numbers: range, seed: int) -> list[str]:
+    """Read some of the mutations of a file, in a copy of its folder; the faults."""
+    folder = kind.folder.with_name(f"{kind.folder.name}-{kind.name}-{numbers.start}")
+    shutil.copytree(kind.folder, folder)
+    original = (folder / kind.name).read_bytes()
+    kind.read(folder, 0)  # what it imports and keeps is not counted below
+    faults = []
+    for number in numbers:
+        rng = random.Random(f"{seed} {kind.what} {number}")
+        mutated = kind.repaired(original, rng) if number % 2 else mutate_bytes(original, rng)
+        (folder / kind.name).write_bytes(mutated)
+        faults += [f"{kind.what} {number}: {fault}" for fault in faults_of(partial(kind.read, folder, number))]
+    shutil.rmtree(folder)
+    return faults
+
+
+def use_checkpoint(folder: Path, number: int) -> None:
+    """What a resumed run reads, and the files that it writes."""
+    run, parameters = load_checkpoint(folder)
+    architecture_of(folder / CHECKPOINT, parameters, {"architecture": run.architecture.to_dict()}, None)
+    if run.segments:
+        history(run).encode()
+        json.dumps(summary(run)).encode()
+        if number % DRAWN == 0:
+            png(draw_curves(run.points, run.epochs_done, title(run)))
+
+
+def use_weights(folder: Path, _: int) -> None:
+    """What `--weights` reads."""
+    parameters, metadata = load_weights(folder / WEIGHTS)
+    architecture_of(folder / WEIGHTS, parameters, metadata, None)
+
+
+def use_data(folder: Path, _: int) -> None:
+    """What `--dataset` reads."""
+    load_dataset(str(folder))
+
+
+def use_comparison(folder: Path, _: int) -> None:
+    """What a resumed comparison reads, and the runs that it starts."""
+    plan = stored_plan(folder)
+    if plan is not None:
+        shlex.split(plan.command)
+        for spec in plan.specs:
+            plan.arguments(spec, folder)
+
+
+class TimeIsUp(BaseException):
+    """Unlike a TimeoutError, no `except` clause of the package catches it."""
+
+
+def faults_of(read: Callable[[], object]) -> list[str]:
     """Read a file under limits on time and memory."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -70,7 +160,7 @@ def faults_of(read: Callable[[], Any]) -> list[str]:
     except UserError:
         pass
     except BaseException as problem:
-        return [f"{type(problem).__name__}: {str(problem)[:200]}"]
+        return [described(problem)[:200]]
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
@@ -79,7 +169,7 @@ def faults_of(read: Callable[[], Any]) -> list[str]:
 
 
 def _time_is_up(*_: object) -> None:
-    raise TimeoutError(f"no end within {SECONDS} s")
+    raise TimeIsUp(f"no end within {SECONDS} s")
 
 
 def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
@@ -105,24 +195,26 @@ def mutate_safetensors(content: bytes, rng: random.Random) -> bytes:
     """Change the values in a checkpoint's header and in its description of the run; the header's length is right."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    if rng.random() < 0.3:
-        header = mutate_tree(header, rng)
+    metadata = header.get("__metadata__")
+    if metadata and rng.random() < 0.7:
+        key = rng.choice(list(metadata))
+        metadata[key] = dump(mutate_tree(json.loads(metadata[key]), rng))
     else:
-        key = rng.choice(list(header["__metadata__"]))
-        header["__metadata__"][key] = dump(mutate_tree(json.loads(header["__metadata__"][key]), rng))
+        header = mutate_tree(header, rng)
     text = dump(header).encode()
     return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
 def mutate_idx(content: bytes, rng: random.Random) -> bytes:
-    """Change an IDX file inside its compression; the checksum is right."""
-    payload = bytearray(gzip.decompress(content))
+    """Change an IDX file, if it is gzipped inside its compression; the checksum is right."""
+    zipped = content[:2] == b"\x1f\x8b"
+    payload = bytearray(gzip.decompress(content) if zipped else content)
     for _ in range(rng.randint(1, 3)):
         at = rng.choice((0, 4, 8, 12))
         payload[at : at + 4] = struct.pack(">I", rng.choice((*COUNTS, rng.randrange(2**32))))
     if rng.random() < 0.3:
         payload = payload[: rng.randrange(len(payload))]
-    return gzip.compress(bytes(payload), compresslevel=1, mtime=0)
+    return gzip.compress(bytes(payload), compresslevel=1, mtime=0) if zipped else bytes(payload)
 
 
 def mutate_json(content: bytes, rng: random.Random) -> bytes:

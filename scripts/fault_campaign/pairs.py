@@ -7,70 +7,71 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fault_campaign.commands import QUICK, Row, difference, finish, left_in, session_members, start
+from fault_campaign.commands import QUICK, Row, difference, finish, left_in, row_of, start
 
-EPOCHS = 3
+from lenet_multi.comparison.folder import COMPARISON
+
+EPOCHS = 6
 
 
-def pairs(count: int, data: Path, folder: Path, seed: int) -> Iterator[Row]:
+def pairs(count: int, data: Path, folder: Path, seed: int, jobs: int) -> Iterator[Row]:
     """A row for each pair of commands."""
     options = ["--dataset", str(data), "--epochs", str(EPOCHS), *QUICK]
+    compared = [*options[:2], "--epochs", "2", *QUICK, "--backends", "torch", "--vary", "seed=0,1"]
     whole = folder / "pairs-whole"
     halved = folder / "pairs-halved"
-    prepared = Row("training runs without a neighbor")
+    prepared = Row("trained without a neighbor")
     prepared.note(finish(start("train", *options, "--out", whole)))
     prepared.note(finish(start("train", *options[:2], "--epochs", "1", *QUICK, "--out", halved)))
+    began = time.monotonic()
+    prepared.note(finish(start("compare", *compared, "--out", folder / "pairs-compared")))
+    seconds = time.monotonic() - began
     yield prepared
 
-    row = Row("two new runs in one folder")
-    for number in range(count):
+    def two_new_runs(number: int) -> list[str]:
         out = folder / f"new-{number}"
         command = ["train", *options, "--out", str(out)]
-        row.note(both(command, command, random.Random(f"{seed} new {number}")) + difference(whole, out))
-    yield row
+        return both(command, random.Random(f"{seed} new {number}")) + difference(whole, out)
 
-    row = Row("a run resumed twice at once")
-    for number in range(count):
+    def resumed_twice(number: int) -> list[str]:
         out = folder / f"resumed-{number}"
         shutil.copytree(halved, out)
         command = ["train", "--resume", "--out", str(out), "--epochs", str(EPOCHS)]
-        faults = both(command, command, random.Random(f"{seed} resumed {number}"), [0, 0])  # one after the other
-        row.note(faults + difference(whole, out))
-    yield row
+        # The second may find the run complete; then it has nothing to do.
+        return both(command, random.Random(f"{seed} resumed {number}"), [0, 0]) + difference(whole, out)
 
-    compared = [*options[:2], "--epochs", "2", *QUICK, "--backends", "torch", "--vary", "seed=0,1"]
-    row = Row("two comparisons in one folder")
-    for number in range(count):
+    def two_comparisons(number: int) -> list[str]:
         out = folder / f"compared-{number}"
         command = ["compare", *compared, "--out", str(out)]
-        row.note(both(command, command, random.Random(f"{seed} compared {number}")) + comparison_faults(out))
-    yield row
+        return both(command, random.Random(f"{seed} compared {number}")) + comparison_faults(out)
 
-    row = Row("a comparison killed, and resumed at once")
-    for number in range(count):
+    def killed_and_resumed(number: int) -> list[str]:
         out = folder / f"killed-{number}"
-        rng = random.Random(f"{seed} killed {number}")
         process = start("compare", *compared, "--out", out)
-        time.sleep(rng.uniform(1.0, 12.0))
+        time.sleep(random.Random(f"{seed} killed {number}").uniform(0.1, 1.1) * seconds)
         process.send_signal(signal.SIGKILL)
-        again = start("compare", *(["--resume"] if out.is_dir() else compared), "--out", out)
-        process.communicate()
-        faults = finish(again, expected=(0, 2))
-        if again.returncode == 2:  # it was killed before it had written its plan
+        begun, planned = out.is_dir(), (out / COMPARISON).exists()
+        again = start("compare", *(["--resume"] if begun else compared), "--out", out)
+        faults = finish(process, expected=(0, -signal.SIGKILL))
+        faults += finish(again, expected=(0, 2) if begun and not planned else (0,))
+        if begun and not planned and again.returncode == 2:  # there was no comparison to resume
             faults += finish(start("compare", *compared, "--out", out))
-        faults += [f"processes left: {members}"] if (members := session_members(process.pid)) else []
-        row.note(faults + comparison_faults(out))
-    yield row
+        return [f"{out.name}: {fault}" for fault in faults + comparison_faults(out)]
+
+    yield row_of("two new runs in one folder", range(count), two_new_runs, jobs)
+    yield row_of("a run resumed twice at once", range(count), resumed_twice, jobs)
+    yield row_of("two comparisons in one folder", range(count), two_comparisons, jobs)
+    yield row_of("a comparison killed, and resumed at once", range(count), killed_and_resumed, jobs)
 
 
-def both(first: list[str], second: list[str], rng: random.Random, *allowed: list[int]) -> list[str]:
-    """Run two commands at nearly the same time: one must end well, and the other must be refused.
+def both(command: list[str], rng: random.Random, *allowed: list[int]) -> list[str]:
+    """Run a command twice at nearly the same time: one must end well, and the other must be refused.
 
     `allowed` are other pairs of statuses that are right.
     """
-    processes = [start(*first)]
+    processes = [start(*command)]
     time.sleep(rng.uniform(0, 2))
-    processes.append(start(*second))
+    processes.append(start(*command))
     faults = [fault for process in processes for fault in finish(process, expected=(0, 2))]
     statuses = sorted(process.returncode for process in processes)
     return faults + ([] if statuses in ([0, 2], *allowed) else [f"statuses {statuses}, expected one 0 and one 2"])

@@ -1,35 +1,55 @@
-"""Downloads from a hostile server on this machine: each ends in time, with an error of one line, and leaves no file."""
+"""A server that sends garbage, too much, too little or nothing, redirects or stalls, on this machine.
+
+Each download must end with its own error, within a limit on memory that an honest download of the real size keeps, and
+leave no file.
+"""
 
 import gzip
+import hashlib
 import itertools
-import subprocess
+import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from fault_campaign.commands import ENVIRONMENT, Row, finish
+import numpy as np
+from fault_campaign.commands import ENVIRONMENT, Row, finish, row_of, start_words
 
-MEMORY = 2**30  # bytes of address space that a download may add to those of an import
+from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.data.published import FASHION_MNIST, SIZES
 
-# The command, with both mirrors on this machine.
+LARGEST = max(SIZES.values())  # bytes, of the training images
+MEMORY = 3 * LARGEST  # bytes of address space that a download may add to those of the imports
+SILENCE = 90  # seconds: a download waits for 60
+
+# Loads Fashion-MNIST as a command does, from one mirror. Threads share an arena: a new one reserves 64 MB.
 PROGRAM = """
-import dataclasses, resource, sys
+import dataclasses, json, resource, sys
 from pathlib import Path
-from lenet_multi import evaluate, train
-from lenet_multi.data import published
+import requests
+from lenet_multi.data import load_dataset, published
+from lenet_multi.system.command import run_command
 
-own = dataclasses.replace(published.FASHION_MNIST, mirrors=(sys.argv[1],))
+url, folder, memory, digests = sys.argv[1:]
+own = dataclasses.replace(published.FASHION_MNIST, mirrors=(url,), digests=json.loads(digests))
 published.PUBLISHED["fashion-mnist"] = own
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-limit = pages * resource.getpagesize() + int(sys.argv[3])
+limit = pages * resource.getpagesize() + int(memory)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-sys.exit(train.main(["--dataset", "fashion-mnist", "--data-dir", sys.argv[2], "--epochs", "1"]))
+
+def command(argv):
+    load_dataset("fashion-mnist", folder)
+
+sys.exit(run_command(command))
 """
 
 Write = Callable[[bytes], object]
+Way = tuple[bytes, Callable[[Write], object] | None]  # the start of an answer, and what writes the rest
+NO_OTHER_SOURCE = {"NO_PROXY": "127.0.0.1", "LENET_MULTI_DATA": "", "XDG_CACHE_HOME": "/dev/null"}
+JOBS = 8  # most downloads only wait
 
 
 def drip(write: Write) -> None:
@@ -62,7 +82,7 @@ def wrong(write: Write) -> None:
     write(gzip.compress(b"\0" * 1000))
 
 
-BODIES = [drip, endless, bomb, cut, wrong]
+BODIES = [cut, wrong, endless, bomb, drip]  # from quick to slow
 ANSWERS = [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"]
 ALONE = [
     b"",
@@ -77,26 +97,55 @@ ALONE = [
 ]
 
 
-def hostile_server(folder: Path) -> Iterator[Row]:
-    """A row for all ways of the server to answer."""
-    row = Row("downloads from a hostile server")
-    ways = [*itertools.product(ANSWERS, BODIES), *((answer, None) for answer in ALONE)]
-    for number, (answer, body) in enumerate(ways):
+def hostile_server(count: int, folder: Path) -> Iterator[Row]:
+    """A row for an honest server, and one for the first `count` ways of a hostile one to answer."""
+    ways: list[Way] = [*((answer, None) for answer in ALONE), *itertools.product(ANSWERS, BODIES)]
+
+    def faults_of(numbered: tuple[int, Way]) -> list[str]:
+        number, (answer, body) = numbered
         target = folder / f"downloaded-{number}"
-        process = download(answer, body, target)
-        faults = finish(process, expected=(2,))
+        faults = download(lambda _: (answer, body), FASHION_MNIST.digests, target, expected=2)
         faults += [f"{path.name} left" for path in target.rglob("*") if path.is_file()]
-        row.note([f"{answer[:40]!r} {body.__name__ if body else ''}: {fault}" for fault in faults])
-    yield row
+        return [f"{answer[:40]!r} {body.__name__ if body else ''}: {fault}" for fault in faults]
+
+    yield row_of("download from an honest server", [folder / "downloaded"], honest_faults, 1)
+    yield row_of("downloads from a hostile server", enumerate(ways[:count]), faults_of, JOBS)
 
 
-def download(answer: bytes, body: Callable[[Write], None] | None, target: Path) -> subprocess.Popen:
-    """A process that downloads from a server with this answer, and has ended when this function returns."""
+def honest_faults(target: Path) -> list[str]:
+    """What is wrong with a download of files of Fashion-MNIST's sizes, which are compressed about as well."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for what, shape in (("train", (60_000, 28, 28)), ("test", (10_000, 28, 28))):
+        files[FILE_NAMES[f"{what} images"]] = to_idx(rng.integers(0, 16, shape, dtype=np.uint8))
+        files[FILE_NAMES[f"{what} labels"]] = to_idx(rng.integers(0, 10, shape[:1], dtype=np.uint8))
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+    def answer_to(path: str) -> Way:
+        compressed = gzip.compress(files[path.strip("/").removesuffix(".gz")], compresslevel=1)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(compressed)}\r\n\r\n"
+        return head.encode(), lambda write: write(compressed)
+
+    faults = download(answer_to, digests, target, expected=0)
+    return faults + [f"no {name}" for name in files if not (target / "fashion-mnist" / name).exists()]
+
+
+def download(answer_to: Callable[[str], Way], digests: Mapping[str, str], target: Path, expected: int) -> list[str]:
+    """The faults of a process that downloads from a server on this machine.
+
+    Args:
+        answer_to: what the server sends for a path.
+        digests: of the files that it should send, by name.
+        target: where the files go.
+        expected: the exit status.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def handle(self) -> None:
             try:
-                self.rfile.readline()
+                answer, body = answer_to(self.rfile.readline().split()[1].decode())
+                while self.rfile.readline().strip():  # else the system discards the answer with the rest of the head
+                    pass
                 self.wfile.write(answer)
                 if body:
                     body(self.wfile.write)
@@ -106,14 +155,9 @@ def download(answer: bytes, body: Callable[[Write], None] | None, target: Path) 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        arguments = [f"http://127.0.0.1:{server.server_port}/", str(target), str(MEMORY)]
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            start_new_session=True,
-            env=ENVIRONMENT | {"NO_PROXY": "127.0.0.1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        process.wait()
+        arguments = [f"http://127.0.0.1:{server.server_port}/", str(target), str(MEMORY), json.dumps(dict(digests))]
+        env = ENVIRONMENT | NO_OTHER_SOURCE | {"MALLOC_ARENA_MAX": "1"}
+        process = start_words([sys.executable, "-c", PROGRAM, *arguments], env=env)
+        faults = finish(process, (expected,), saying="could not be downloaded", silence=SILENCE)
         server.shutdown()
-    return process
+    return faults
