@@ -524,7 +524,9 @@ def test_a_checkpoint_of_the_most_epochs_can_be_read(tmp_path):
     ]
     points.append(Point(MAX_EPOCHS, number, number, number))
     segments = [
-        Segment("tensorflow", "TensorFlow", "2.21.0+cu", "gpu:10", epoch, epoch + 1, 1e6 / 3, 1e6, 1e6, 1e6 / 3, "plain")
+        Segment(
+            "tensorflow", "TensorFlow", "2.21.0+cu", "gpu:10", epoch, epoch + 1, 1e6 / 3, 1e6, 1e6, 1e6 / 3, "plain"
+        )
         for epoch in range(MAX_EPOCHS)
     ]
     settings = Settings("d" * 4000, "0" * 64, 60_000, 10_000, MAX_EPOCHS, 256, 0.9, 0)
