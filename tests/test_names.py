@@ -12,7 +12,6 @@ from conftest import write_folder
 from matplotlib.text import Text
 
 from lenet_multi import activations, compare, train
-from lenet_multi.comparison import runner
 from lenet_multi.pictures import canvas
 from lenet_multi.pictures.canvas import picture, text_width
 from lenet_multi.runs import outputs
@@ -146,13 +145,6 @@ def test_a_figure_that_cannot_be_drawn_leaves_a_comparison_its_numbers(small_fol
     assert json.loads((out / "compare.json").read_bytes())["runs"][0]["state"] == "done"
     assert (out / "report.html").read_text().count("This figure cannot be drawn.") == 3
     assert "warning: 'train loss' in the report cannot be drawn (ValueError: no such color)" in capsys.readouterr().err
-
-
-def test_a_report_that_cannot_be_made_is_an_error(small_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "page", failing)
-    arguments = ["--dataset", str(small_folder), *QUICK, "--backends", "torch", "--out", str(tmp_path / "out")]
-    with pytest.raises(ValueError, match="no such"):
-        compare.main(arguments)
 
 
 def test_a_name_that_is_not_utf8_is_printed_where_an_encoding_is_strict(tmp_path):
