@@ -109,11 +109,20 @@ RUNS = [
     f"compare {QUICK} --backends torch --vary lr=0.1,0.2 --out compared",
     "activations --weights first --dataset data --classes 2,4 --out maps.png",
     "diagram --out lenet.svg",
+    "compare_port networks.py:net networks.py:net --shape 2,1,8,8 --json port.json",
 ]
-FILES = ["first/curves.png", "first/history.csv", "compared/report.html", "maps.png", "lenet.svg"]
+NETWORKS = """import torch
+
+
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Conv2d(1, 2, 3)
+"""
+FILES = ["first/curves.png", "first/history.csv", "compared/report.html", "maps.png", "lenet.svg", "port.json"]
 
 
 def test_every_command_runs_outside_the_clone(environment):
+    (environment.folder / "networks.py").write_text(NETWORKS)
     for line in RUNS:
         environment.run(f"lenet-multi {line}")
     assert {line.split()[0] for line in RUNS} == set(COMMANDS)
