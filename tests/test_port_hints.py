@@ -7,9 +7,12 @@ import copy
 
 import numpy as np
 import pytest
-from conftest import framework
+from conftest import INSTALLED, framework
 
 from lenet_multi.ports import compare_networks
+
+if "torch" not in INSTALLED:
+    pytest.skip("needs the torch backend", allow_module_level=True)
 
 torch = framework("torch", "torch")
 nn = torch.nn

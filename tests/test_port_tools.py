@@ -13,6 +13,9 @@ from conftest import INSTALLED, framework, needs, needs_two
 from lenet_multi import compare_port
 from lenet_multi.ports import PortError, compare_networks, transfer_weights
 
+if "torch" not in INSTALLED:
+    pytest.skip("needs the torch backend", allow_module_level=True)
+
 torch = framework("torch", "torch")
 keras = framework("tensorflow", "keras")
 mxnet = framework("mxnet", "mxnet")
