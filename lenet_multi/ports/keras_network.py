@@ -111,7 +111,7 @@ class KerasNetwork:
         import tensorflow as tf
 
         net, trainable = self.net, self.net.trainable_variables
-        before = [(variable, np.array(variable.value)) for variable in net.non_trainable_variables]
+        before = [(variable, as_numpy(variable.value).copy()) for variable in net.non_trainable_variables]
         rates = {layer: layer.rate for layer in net._flatten_layers() if hasattr(layer, "rate")}
         arrays = [np.moveaxis(a, 1, -1) if self.channels_last and a.ndim >= 4 else a for a in inputs]
         tensors = [tf.convert_to_tensor(array) for array in arrays]
@@ -131,7 +131,7 @@ class KerasNetwork:
             gradients = dict(zip(map(id, trainable), found[len(tensors) :], strict=True))
 
             def value_of(variable: Any) -> Any:
-                return gradients[id(variable)] if id(variable) in gradients else np.array(variable.value)
+                return gradients[id(variable)] if id(variable) in gradients else as_numpy(variable.value).copy()
 
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
             return [None if one is None else as_numpy(one) for one in found[: len(tensors)]], of_layers
