@@ -135,3 +135,20 @@ def test_ctrl_c_waits_for_files_that_belong_together(ctrl_c_interrupts):
         signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of a file's size")
+def test_a_write_that_fails_again_when_the_file_is_closed_leaves_no_temporary_file(tmp_path):
+    """As on a full disk: what the buffer still holds cannot be written when the file is closed."""
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from lenet_multi.errors import UserError; from lenet_multi.system.atomic_files import write_atomically\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    write_atomically(Path(sys.argv[1]), bytes(5000))\n"
+        "except UserError as problem:\n"
+        "    print(problem)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], capture_output=True, text=True)
+    assert "cannot be written (File too large)" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
