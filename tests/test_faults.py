@@ -70,7 +70,7 @@ def command(argv):
 sys.exit(run_command(command))
 """
     (fault,) = commands.finish(program(text), expected=(2,))
-    assert "another error: error: this process cannot get the memory" in fault
+    assert "another error: error: out of memory" in fault
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 SILENCE, PROGRESS, PATIENCE = 30, 0.05, 240
 TICKS = os.sysconf("SC_CLK_TCK")
 QUICK = ("--batch-size", "64", "--activation", "tanh", "--lr", "0.1", "--device", "cpu")
-OUT_OF_MEMORY = "cannot get the memory"  # of the line that a command prints without enough memory
+OUT_OF_MEMORY = "error: out of memory"  # of the line that a command prints without enough memory
 # As in a terminal: without what this process's frameworks have set for themselves.
 SET_HERE = ("OMP_", "TF_", "MXNET_", "GOMP_")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(SET_HERE)}
