@@ -15,6 +15,7 @@ import os
 import runpy
 import sys
 from collections.abc import Iterable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,7 @@ def random_input(shape: Sequence[int], seed: int) -> np.ndarray:
     """
     if not shape or min(shape) < 1 or len(shape) > 8:
         raise UserError("--shape needs whole numbers of at least 1 separated by commas, as in 2,3,224,224")
-    size = 8
-    for length in shape:
-        size *= length
-    require_bytes(size, "--shape", "choose a smaller shape")
+    require_bytes(8 * prod(shape), "--shape", "choose a smaller shape")
     return np.random.default_rng(seed).random(tuple(shape), np.float32)
 
 

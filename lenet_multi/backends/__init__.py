@@ -11,11 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
-from lenet_multi.system.memory import (
-    address_space_left,
-    in_words,
-    is_lack_of_memory,
-)
+from lenet_multi.system.memory import address_space_left, in_words, is_lack_of_memory
 from lenet_multi.system.process import limit_openmp_spinning, track_environment_changes
 from lenet_multi.system.stderr import say
 

@@ -1,7 +1,7 @@
 """Pairs the calls of two networks' layers, by their place in the graph, kind, weight shape and numbers.
 
 Layers with weights come first, because every framework has them as layers. Layers without weights (poolings,
-activations, ...) follow if they hang at the same paired layer, since the other network may run them in a function.
+activations, ...) follow if they are attached to the same pair, since the other network may run them in a function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lenet_multi.ports.recording import Adapter, Facts, LayerCall, facts_of
 INPUT = -1  # in place of a call's number: the input of the network
 Match = dict[int, int]  # numbers of the reference's calls to those of the port's
 
-# What two layers with weights have in common, in the order of trust: the place, the kind, the shape, the numbers.
+# How much it counts that two layers with weights have something in common.
 SAME_KIND, SAME_SHAPE, SAME_NUMBERS, SAME_PARENT = 0.3, 0.7, 0.5, 0.25
 
 
@@ -38,21 +38,17 @@ class Graph:
     """The calls of a network, and which of them receive the output of which."""
 
     def __init__(self, calls: Sequence[LayerCall], adapter: Adapter, inputs: Sequence[np.ndarray]) -> None:
-        self.calls = calls
+        self.weighted = {call.number for call in calls if call.kind in WITH_WEIGHTS}
         self.sources: dict[int, list[int | None]] = {}
         made: dict[tuple[int, int], int] = {facts_of(array).sums: INPUT for array in inputs}
         for call in calls:
             self.sources[call.number] = [made.get(facts.sums) for facts in call.input_facts]
             if call.output_facts is not None:
                 made[call.output_facts.sums] = call.number
-        by_number = {call.number: call for call in calls}
-        self.nodes: dict[int, _Node] = {}
-        for call in calls:
-            if call.kind in WITH_WEIGHTS:
-                self.nodes[call.number] = self._node(call, adapter, by_number)
+        self.nodes = {call.number: self._node(call, adapter) for call in calls if call.kind in WITH_WEIGHTS}
         self.others = [call for call in calls if call.kind not in (*WITH_WEIGHTS, *SKIPPED)]
 
-    def _node(self, call: LayerCall, adapter: Adapter, by_number: Mapping[int, LayerCall]) -> _Node:
+    def _node(self, call: LayerCall, adapter: Adapter) -> _Node:
         parameters = adapter.parameters(call.layer, call.kind)
         weight = parameters.get("weight", parameters.get("gamma", parameters.get("mean", np.zeros(0))))
         shape = weight.shape
@@ -62,21 +58,21 @@ class Graph:
             kind, shape = "linear", shape[:2]
         numbers = facts_of(weight) if weight.size and not _is_constant(weight) else None
         inputs = tuple(facts.sums for facts in call.input_facts)
-        return _Node(call, kind, shape, numbers, self.ancestor(call.number, by_number), inputs)
+        return _Node(call, kind, shape, numbers, self.ancestor(call), inputs)
 
-    def ancestor(self, number: int, by_number: Mapping[int, LayerCall]) -> int | None:
+    def ancestor(self, call: LayerCall) -> int | None:
         """The call with weights that a call's only input comes from, or `INPUT`; None if unknown, as after a sum."""
+        number = call.number
         while True:
             sources = self.sources[number]
             if len(sources) != 1 or sources[0] is None:
                 return None
             number = sources[0]
-            if number == INPUT or by_number[number].kind in WITH_WEIGHTS:
+            if number == INPUT or number in self.weighted:
                 return number
 
     def chain_ends(self) -> Callable[[LayerCall], int | None]:
         """A function that returns the call with weights that a call's output goes to, if it is the first to."""
-        by_number = {call.number: call for call in self.calls}
         receiver: dict[int, int] = {}
         for number, sources in self.sources.items():
             if len(sources) == 1 and sources[0] not in (None, INPUT):
@@ -84,7 +80,7 @@ class Graph:
 
         def end(call: LayerCall) -> int | None:
             number: int | None = receiver.get(call.number)
-            while number is not None and by_number[number].kind not in WITH_WEIGHTS:
+            while number is not None and number not in self.weighted:
                 number = receiver.get(number)
             return number
 
@@ -100,9 +96,8 @@ def align(a: Graph, b: Graph) -> Match:
     match = _in_order(list(a.nodes.values()), list(b.nodes.values()))
     _pair_the_rest(a.nodes, b.nodes, match)
     _exchange(a.nodes, b.nodes, match)
-    by_a, by_b = ({call.number: call for call in graph.calls} for graph in (a, b))
     match[INPUT] = INPUT
-    _pair_between(a, b, match, lambda call: a.ancestor(call.number, by_a), lambda call: b.ancestor(call.number, by_b))
+    _pair_between(a, b, match, a.ancestor, b.ancestor)
     _pair_between(a, b, match, a.chain_ends(), b.chain_ends())
     del match[INPUT]
     return match
@@ -113,8 +108,7 @@ def _likeness(x: _Node, y: _Node, parents: bool) -> float:
     if x.kind != y.kind:
         return 0.0
     score = SAME_KIND + SAME_SHAPE * (x.shape == y.shape)
-    score += SAME_NUMBERS * (x.numbers is not None and x.numbers.same_numbers(y.numbers))
-    return score + SAME_PARENT * parents
+    return score + SAME_NUMBERS * _same(x, y) + SAME_PARENT * parents
 
 
 def _in_order(a: list[_Node], b: list[_Node]) -> Match:
@@ -190,24 +184,28 @@ def _exchange(a: Mapping[int, _Node], b: Mapping[int, _Node], match: Match) -> N
 
 
 def _same(x: _Node, y: _Node) -> bool:
+    """Whether two calls have weights of the same numbers."""
     return x.numbers is not None and x.numbers.same_numbers(y.numbers)
 
 
-End = Callable[[LayerCall], "int | None"]
+End = Callable[[LayerCall], int | None]
 
 
 def _pair_between(a: Graph, b: Graph, match: Match, end_a: End, end_b: End) -> None:
-    """Pair the calls without weights that hang at the same pair of calls with weights, if both have as many."""
-    taken = set(match.values())
-    hanging_b: dict[tuple[int | None, str], list[int]] = {}
-    for call in b.others:
-        if call.number not in taken and end_b(call) is not None:
-            hanging_b.setdefault((end_b(call), call.kind), []).append(call.number)
-    hanging_a: dict[tuple[int | None, str], list[int]] = {}
-    for call in a.others:
-        end = end_a(call)
-        if call.number not in match and end in match:
-            hanging_a.setdefault((match[end], call.kind), []).append(call.number)
-    for key, numbers in hanging_a.items():
-        if len(numbers) == len(hanging_b.get(key, [])):
-            match.update(zip(numbers, hanging_b[key], strict=True))
+    """Pair the calls without weights that are attached to the same pair of calls with weights, if both have as many."""
+    attached = _attached([call for call in a.others if call.number not in match], end_a)
+    port_attached = _attached([call for call in b.others if call.number not in set(match.values())], end_b)
+    for (end, kind), numbers in attached.items():
+        partners = port_attached.get((match[end], kind), []) if end in match else []
+        if len(numbers) == len(partners):
+            match.update(zip(numbers, partners, strict=True))
+
+
+def _attached(calls: Sequence[LayerCall], end_of: End) -> dict[tuple[int, str], list[int]]:
+    """The numbers of calls by the call with weights that they are attached to, and their kind."""
+    found: dict[tuple[int, str], list[int]] = {}
+    for call in calls:
+        end = end_of(call)
+        if end is not None:
+            found.setdefault((end, call.kind), []).append(call.number)
+    return found

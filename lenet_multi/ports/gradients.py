@@ -10,6 +10,7 @@ from lenet_multi.ports.agreement import largest_error, scale_of
 from lenet_multi.ports.errors import PortError, error_reason
 from lenet_multi.ports.judgement import Judged
 from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
+from lenet_multi.ports.layouts import first_to_last
 from lenet_multi.ports.networks import FunctionNetwork, Network, channels_first
 from lenet_multi.ports.paired_networks import PairedNetworks
 from lenet_multi.ports.recording import LayerCall, Step
@@ -85,7 +86,7 @@ def _step(
     assert output is not None
     assert not isinstance(network, FunctionNetwork)
     factors = np.random.default_rng(0).standard_normal(output.shape, np.float32)
-    factors = np.moveaxis(factors, 1, -1) if network.channels_last and factors.ndim >= 4 else factors
+    factors = first_to_last(factors) if network.channels_last else factors
     try:
         return network.training_step(inputs, factors, calls, seed)
     except Exception as problem:
@@ -98,16 +99,13 @@ def _laid_out(
     one: Judged, name: str, arrays: list[np.ndarray | None], pairs: PairedNetworks
 ) -> list[np.ndarray | None]:
     """The reference's gradients in the layout of the port's: its flatten order, its shape."""
-    x, noisy, y = arrays
-    order = one.flatten_order(pairs.images, pairs.tolerance) if name == "weight" else None
-    shape = None if y is None else y.shape
-    changed = []
-    for array in (x, noisy):
-        if array is not None and order is not None and array.ndim == 2 and array.shape[1] == len(order):
-            array = array[:, order]
-        if array is not None and y is not None and shape is not None and array.size == y.size:
-            array = array.reshape(shape)
-        changed.append(array)
+    *changed, y = arrays
+    for number, array in enumerate(changed):
+        if array is not None and name == "weight":
+            array = one.in_port_order(array, pairs.images, pairs.tolerance)
+        if array is not None and y is not None and array.size == y.size:
+            array = array.reshape(y.shape)
+        changed[number] = array
     return [*changed, y]
 
 

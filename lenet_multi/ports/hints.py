@@ -9,9 +9,10 @@ import numpy as np
 from lenet_multi.ports.agreement import agree_within
 from lenet_multi.ports.gap_hints import gap_hint
 from lenet_multi.ports.hint_case import Case
-from lenet_multi.ports.judgement import Judged
+from lenet_multi.ports.judgement import Judged, Padding
 from lenet_multi.ports.layer_hints import layer_hint
 from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
+from lenet_multi.ports.layer_settings import Settings
 from lenet_multi.ports.networks import Network, channels_first
 from lenet_multi.ports.paired_networks import PairedNetworks
 from lenet_multi.ports.report import LayerReport, Report
@@ -81,19 +82,14 @@ def case_of(comparison: PairedNetworks, judged: Judged) -> Case:
     if case.at_input or judged.port_input is None:
         return case
     case.layer_input = channels_first(judged.port_input, b)
-    if judged.input_padding is not None and "padding" in case.settings:
-        own = case.settings["padding"]
-        extra = judged.input_padding[:2] if b.channels_last else judged.input_padding[1:]
-        case.settings["padding"] = tuple((p + e, q + f) for (p, q), (e, f) in zip(own, extra, strict=True))
-        inner = [
-            slice(before, size - after) for (before, after), size in zip(extra, case.layer_input.shape[2:], strict=True)
-        ]
-        case.layer_input = case.layer_input[:, :, *inner]
-    if judged.reference_padding is not None and "padding" in case.reference_settings:
-        own = case.reference_settings["padding"]
-        extra = judged.reference_padding[:2] if b.channels_last else judged.reference_padding[1:]
-        padding = tuple((p + e, q + f) for (p, q), (e, f) in zip(own, extra, strict=True))
-        case.reference_settings = case.reference_settings | {"padding": padding}
+    axes = slice(0, 2) if b.channels_last else slice(1, 3)  # of a padding's three, the spatial ones
+    if judged.input_padding is not None:
+        extra = judged.input_padding[axes]
+        case.settings = _padded(case.settings, extra)
+        sizes = zip(extra, case.layer_input.shape[2:], strict=True)
+        case.layer_input = case.layer_input[:, :, *(slice(before, size - after) for (before, after), size in sizes)]
+    if judged.reference_padding is not None:
+        case.reference_settings = _padded(case.reference_settings, judged.reference_padding[axes])
     if call.kind in WITH_WEIGHTS and partner.kind in WITH_WEIGHTS:
         case.reference_parameters = dict(a.parameters(call.layer, call.kind))  # type: ignore[union-attr]
         case.port_parameters = dict(b.parameters(partner.layer, partner.kind))  # type: ignore[union-attr]
@@ -105,11 +101,17 @@ def case_of(comparison: PairedNetworks, judged: Judged) -> Case:
                 and call.kind != partner.kind
             ):
                 case.reference_parameters[name] = value.reshape(case.port_parameters[name].shape)
-        order, weight = judged.flatten_order(case.images, case.tolerance), case.reference_parameters.get("weight")
-        if order is not None and weight is not None and weight.ndim == 2 and weight.shape[1] == len(order):
-            case.reference_parameters["weight"] = weight[:, order]
+        if "weight" in case.reference_parameters:
+            weight = judged.in_port_order(case.reference_parameters["weight"], case.images, case.tolerance)
+            case.reference_parameters["weight"] = weight
         case.other_weights = lambda: _other_weights(comparison, call.number, case.port_parameters.get("weight"))
     return case
+
+
+def _padded(settings: Settings, extra: Padding) -> Settings:
+    """Settings with the zeros of a layer before added to the padding."""
+    pairs = zip(settings["padding"], extra, strict=True)
+    return settings | {"padding": tuple((p + before, q + after) for (p, q), (before, after) in pairs)}
 
 
 def _earlier(comparison: PairedNetworks, at: int) -> list[tuple[str, np.ndarray]]:

@@ -60,7 +60,12 @@ class Judged:
     total_agrees: bool = True
     output_shape: tuple[int, ...] = ()
 
-    def flatten_order(self, images: Sequence[tuple[int, ...]], tolerance: float) -> np.ndarray | None:
+    def in_port_order(self, weight: np.ndarray, images: Sequence[tuple[int, ...]], tolerance: float) -> np.ndarray:
+        """The reference's dense weight, or its gradient, for inputs that are flattened as the port's are."""
+        order = self._flatten_order(images, tolerance)
+        return weight if order is None or weight.ndim != 2 or weight.shape[1] != len(order) else weight[:, order]
+
+    def _flatten_order(self, images: Sequence[tuple[int, ...]], tolerance: float) -> np.ndarray | None:
         """The positions of the port's inputs of a dense layer in the reference's; None if they are the same."""
         if not self.reference.inputs or self.port_input is None:
             return None
@@ -174,7 +179,7 @@ class JudgingVisitor:
         self._pass_on(call, passed)
         judged.added = float("inf") if expected is None else largest_error(expected, output)
         if expected is not None and self._agrees(judged, expected, output):
-            if judged.inputs_agree and call.kind != "dense":  # `flatten_order` needs it
+            if judged.inputs_agree and call.kind != "dense":  # `_flatten_order` needs it
                 judged.port_input = None
             return passed
         if judged.inputs_agree:
@@ -218,7 +223,7 @@ class JudgingVisitor:
         return judged.added is not None and judged.added <= NOISE_FACTOR * self._noise(judged.port, judged.port_input)
 
     def _noise(self, call: LayerCall, x: np.ndarray | None) -> float:
-        """What the layer makes of an input that changes in its last place."""
+        """The largest change of the output when the input changes in its last place."""
         if x is None or call.kind not in WITH_WEIGHTS:
             return 0.0
         x = self._layout.first(x)

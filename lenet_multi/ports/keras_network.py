@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from lenet_multi.ports.arrays import as_numpy, find_arrays
-from lenet_multi.ports.layer_kinds import CONVS, WITH_ACTIVATION, kind_of
+from lenet_multi.ports.layer_kinds import CONVS, WITH_WEIGHTS, kind_of
 from lenet_multi.ports.layer_settings import Settings, activation_name, keras_settings
+from lenet_multi.ports.layouts import first_to_last
 from lenet_multi.ports.recording import CallRecorder, LayerCall, Step, Visitor
 
 NAMES = {
@@ -51,7 +52,7 @@ class KerasNetwork:
             name = self._names.get(layer, layer.name)
             args, kwargs = recorder.enter(layer, name, (args, kwargs), has_sublayers)
             activation = vars(layer).get("activation")
-            is_option = activation not in (None, linear) and recorder.kind_of(layer, has_sublayers) in WITH_ACTIVATION
+            is_option = activation not in (None, linear) and recorder.kind_of(layer, has_sublayers) in WITH_WEIGHTS
 
             def recording_activation(value: Any) -> Any:
                 (value,) = recorder.enter(None, activation_name(activation), (value,), kind="activation")
@@ -67,7 +68,7 @@ class KerasNetwork:
                     vars(layer)["activation"] = activation
             return recorder.leave(output)
 
-        arrays = [np.moveaxis(a, 1, -1) if self.channels_last and a.ndim >= 4 else a for a in inputs]
+        arrays = [first_to_last(array) if self.channels_last else array for array in inputs]
         # Keras has no hooks. Replace the call that all layers inherit while the network runs.
         keras.layers.Layer.__call__ = recording_call
         try:
@@ -113,7 +114,7 @@ class KerasNetwork:
         net, trainable = self.net, self.net.trainable_variables
         before = [(variable, as_numpy(variable.value).copy()) for variable in net.non_trainable_variables]
         rates = {layer: layer.rate for layer in net._flatten_layers() if hasattr(layer, "rate")}
-        arrays = [np.moveaxis(a, 1, -1) if self.channels_last and a.ndim >= 4 else a for a in inputs]
+        arrays = [first_to_last(array) if self.channels_last else array for array in inputs]
         tensors = [tf.convert_to_tensor(array) for array in arrays]
         try:
             for layer in rates:

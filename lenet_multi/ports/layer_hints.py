@@ -143,12 +143,6 @@ def _other_weights(case: Case) -> str:
     return "the port's values differ"
 
 
-def training_mode_hint(case: Case) -> Iterator[Repair]:
-    """A norm of the port uses the statistics of the batch. Its output is not what its parameters say."""
-    if case.port.kind == "norm" and case.settings.get("norm") == "batch":
-        yield "the port's norm uses the statistics of the batch: is it in training mode?", {}
-
-
 LAYER_HINTS: tuple[Callable[[Case], Iterator[Repair]], ...] = (
     setting_hint,
     flatten_hint,
@@ -161,10 +155,10 @@ LAYER_HINTS: tuple[Callable[[Case], Iterator[Repair]], ...] = (
 def layer_hint(case: Case) -> str | None:
     """The text of the first repair that makes the outputs agree."""
     if not case.is_known():
-        # Only the statistics of the batch explain a norm that does not compute what its parameters say.
-        for text, _ in training_mode_hint(case):
+        if case.port.kind == "norm" and case.settings.get("norm") == "batch":
             case.settings = case.settings | {"training": True}
-            return text if case.is_known() else None
+            if case.is_known():
+                return "the port's norm uses the statistics of the batch: is it in training mode?"
         return None
     repairs = (repair for hint in LAYER_HINTS for repair in hint(case))
     return next((text for text, changes in repairs if case.is_repaired(**changes)), None)

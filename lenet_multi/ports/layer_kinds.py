@@ -29,7 +29,6 @@ KINDS = {
 }
 CONVS = ("conv", "transposed conv")
 WITH_WEIGHTS = (*CONVS, "separable conv", "dense", "norm")  # the kinds that every framework has as layers
-WITH_ACTIVATION = WITH_WEIGHTS  # kinds of layers that may apply an activation themselves
 SKIPPED = ("flatten", "padding", "dropout", "input")  # layers in one framework, functions or options in another
 OUTSIDE = ("attention", "recurrent", "embedding")  # kinds that are not of convolutional image classifiers
 

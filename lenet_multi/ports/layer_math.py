@@ -79,7 +79,8 @@ def normalize(x: np.ndarray, settings: Settings, parameters: Parameters) -> np.n
     elif kind == "batch":
         mean, variance = parameters["mean"].reshape(channels), parameters["variance"].reshape(channels)
     elif kind in ("group", "instance"):
-        grouped = x.reshape(len(x), settings.get("groups", x.shape[1]) if kind == "group" else x.shape[1], -1)
+        groups = (kind == "group" and settings.get("groups")) or x.shape[1]
+        grouped = x.reshape(len(x), groups, -1)
         mean, variance = (
             np.repeat(part, x.shape[1] // grouped.shape[1], 1).reshape(len(x), -1, *[1] * (x.ndim - 2))
             for part in (grouped.mean(-1), grouped.var(-1))

@@ -61,6 +61,16 @@ def like(
     return next((layout for layout in fitting if largest_error(layout[:1], other[:1]) <= near), fitting[0])
 
 
+def first_to_last(array: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) as (N, H, W, C); arrays of fewer axes as they are."""
+    return np.moveaxis(array, 1, -1) if array.ndim >= 4 else array
+
+
+def last_to_first(array: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, C) as (N, C, H, W); arrays of fewer axes as they are."""
+    return np.moveaxis(array, -1, 1) if array.ndim >= 4 else array
+
+
 def flatten_orders(image: Shape) -> tuple[np.ndarray, np.ndarray]:
     """The permutations of flattened numbers from (C, H, W) to (H, W, C), and from (H, W, C) to (C, H, W)."""
     channels, *size = image

@@ -11,6 +11,7 @@ from lenet_multi.ports.arrays import as_numpy, dtype_name, find_arrays
 from lenet_multi.ports.errors import PortError, error_reason
 from lenet_multi.ports.gluon_network import GluonNetwork
 from lenet_multi.ports.keras_network import KerasNetwork
+from lenet_multi.ports.layouts import last_to_first
 from lenet_multi.ports.recording import LayerCall, Visitor, facts_of
 from lenet_multi.ports.torch_network import TorchNetwork
 
@@ -112,4 +113,4 @@ def _outputs(value: Any, network: Network) -> list[LayerCall]:
 
 def channels_first(array: np.ndarray, network: Network) -> np.ndarray:
     """An array of a network, channels first."""
-    return np.moveaxis(array, -1, 1) if network.channels_last and array.ndim >= 4 else array
+    return last_to_first(array) if network.channels_last else array

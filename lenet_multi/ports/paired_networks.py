@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import isqrt
 
 import numpy as np
@@ -13,6 +14,7 @@ from lenet_multi.ports.alignment import Graph, Match, align
 from lenet_multi.ports.errors import PortError
 from lenet_multi.ports.judgement import Judged, JudgingVisitor, Layout
 from lenet_multi.ports.layer_kinds import OUTSIDE, WITH_WEIGHTS
+from lenet_multi.ports.layouts import first_to_last, last_to_first
 from lenet_multi.ports.networks import FunctionNetwork, Network, channels_first, run_network
 from lenet_multi.ports.recording import Collector, LayerCall
 
@@ -153,11 +155,11 @@ class PairedNetworks:
 
     def to_port(self, array: np.ndarray) -> np.ndarray:
         """The usual conversion of the reference's arrays to the port's layout."""
-        if self.a.channels_last == self.b.channels_last or array.ndim < 4:
+        if self.a.channels_last == self.b.channels_last:
             return array
-        return np.moveaxis(array, -1, 1) if self.a.channels_last else np.moveaxis(array, 1, -1)
+        return last_to_first(array) if self.a.channels_last else first_to_last(array)
 
-    @property
+    @cached_property
     def images(self) -> list[tuple[int, ...]]:
         """The shapes (C, H, W) of images that a dense layer may receive flattened, the latest first.
 

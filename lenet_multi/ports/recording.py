@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lenet_multi.ports.arrays import as_numpy, dtype_name, find_arrays, replace_arrays
-from lenet_multi.ports.layer_kinds import CONTAINERS, WITH_ACTIVATION, kind_of
+from lenet_multi.ports.layer_kinds import CONTAINERS, WITH_WEIGHTS, kind_of
 from lenet_multi.ports.layer_settings import Settings
 
 Arrays = Sequence[np.ndarray]
@@ -75,7 +75,7 @@ class Facts:
 
 def facts_of(array: np.ndarray) -> Facts:
     values = array.ravel(order="K")
-    words = values.view(np.uint32 if values.itemsize % 4 == 0 else np.uint8)
+    words = values.view(np.uint32) if values.itemsize % 4 == 0 else values.view(np.uint8)
     return Facts(array.shape, (int(words.sum(dtype=np.uint64)), int(np.bitwise_xor.reduce(words))))
 
 
@@ -151,7 +151,7 @@ class CallRecorder:
         if within is None:
             call = self._call(layer, name, kind, value) if kind else None
             self._stack.append(_Open(call, None))
-        elif kind == "activation" and outer.call and outer.call.kind in WITH_ACTIVATION and not outer.has_activation:
+        elif kind == "activation" and outer.call and outer.call.kind in WITH_WEIGHTS and not outer.has_activation:
             value = self._after(outer.call, value)  # the layer's output is what its activation receives
             outer.has_activation = True
             call = self._call(layer, f"{outer.call.name}.{name.rpartition('.')[2]}", kind, value)

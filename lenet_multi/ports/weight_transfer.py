@@ -17,6 +17,7 @@ from lenet_multi.ports.networks import FunctionNetwork, network_of
 from lenet_multi.ports.paired_networks import PairedNetworks
 from lenet_multi.ports.report import Report
 
+TOLERANCE = 1e-5  # as the default of `compare_networks`
 DEFAULTS = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
 
 
@@ -66,7 +67,7 @@ def transfer_weights(
     if isinstance(a, FunctionNetwork) or isinstance(b, FunctionNetwork):
         raise PortError("a function has no parameters to move: pass a torch.nn.Module, a Keras model or a Gluon block")
     pairs = PairedNetworks(a, b, inputs, mapping)
-    pairs.judge(1e-5)
+    pairs.judge(TOLERANCE)
     moved: list[str] = []
     not_moved = [f"{name}, which only the {role} has" for role, names in pairs.unmatched.items() for name in names]
     not_moved += [pairs.not_compared] if pairs.not_compared else []
@@ -75,10 +76,8 @@ def transfer_weights(
         if call.kind in WITH_WEIGHTS and partner.kind in WITH_WEIGHTS:
             given = dict(a.parameters(call.layer, call.kind))
             wanted = b.parameters(partner.layer, partner.kind)
-            order = judged.flatten_order(pairs.images, 1e-5)
-            weight = given.get("weight", np.zeros(0))
-            if order is not None and weight.ndim == 2 and weight.shape[1] == len(order):
-                given["weight"] = weight[:, order]
+            if "weight" in given:
+                given["weight"] = judged.in_port_order(given["weight"], pairs.images, TOLERANCE)
             values = _fitting(judged, given, wanted, not_moved)
             for name in values:
                 source = f"{call.name} {name} {given[name].shape}" if name in given else f"the default of a {name}"
@@ -90,7 +89,7 @@ def transfer_weights(
     if dry_run:
         return Transfer(tuple(moved), tuple(not_moved))
     after = PairedNetworks(a, b, inputs, mapping)
-    after.judge(1e-5)
+    after.judge(TOLERANCE)
     return Transfer(tuple(moved), tuple(not_moved), report_of(after))
 
 
