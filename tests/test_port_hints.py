@@ -68,28 +68,38 @@ def reshaped(weight):
     ("reference", "port", "hint"),
     [
         (CONV, changed(CONV, padding=(2, 2)), "padding, ((1, 1), (1, 1)): the port's is ((2, 2), (2, 2))"),
+        *(
+            (CONV, changed(CONV, padding_mode=mode), f"padding mode, zeros: the port's is {mode}")
+            for mode in ("reflect", "replicate", "circular")
+        ),
         (CONV, changed(CONV, dilation=(2, 2), padding=(2, 2)), "reference's padding and dilation"),
         (STRIDED, changed(STRIDED, stride=(1, 1)), "stride, (2, 2): the port's is (1, 1)"),
         (CONV, nn.Sequential(nn.ZeroPad2d((0, 2, 0, 2)), changed(CONV, padding=(0, 0))), "padding, ((1, 1), (1, 1))"),
         (CONV, changed(CONV, weight=CONV.weight.flip(2, 3)), "flipping the port's kernels"),
         (CONV, changed(CONV, weight=CONV.weight.transpose(2, 3)), "height and width are swapped"),
+        (CONV, changed(CONV, weight=CONV.weight.rot90(1, (2, 3))), "rotating the port's kernels by a quarter"),
+        (CONV, changed(CONV, weight=CONV.weight.rot90(-1, (2, 3))), "rotating the port's kernels by a quarter"),
         (CONV, changed(CONV, weight=CONV.weight.transpose(0, 1)), "its inputs and outputs are swapped"),
         (CONV, changed(CONV, weight=CONV.weight.flip(1)), "RGB and BGR are swapped"),
         (CONV, changed(CONV, weight=reshaped(CONV.weight)), "undoing a reshape of the port's weight"),
-        (CONV, changed(CONV, weight=CONV.weight + 1), "weight: the port's values differ"),
+        (CONV, changed(CONV, weight=CONV.weight + 1), "weight: the port's weights differ, and may not"),
+        (CONV, changed(CONV, weight=CONV.weight.half().float()), "the port's weights are rounded to float16"),
+        (CONV, changed(CONV, weight=CONV.weight.bfloat16().float()), "the port's weights are rounded to bfloat16"),
         (CONV, changed(CONV, bias=CONV.bias + 1), "bias: the port's values differ"),
         (CONV, changed(CONV, bias=None), "bias: the port has no bias"),
         (changed(CONV, bias=None), CONV, "bias: the reference has no bias"),
-        (CONV, changed(CONV, weight=CONV.weight + 1, bias=CONV.bias + 1), "weight, bias: the port's values differ"),
+        (CONV, changed(CONV, weight=CONV.weight + 1, bias=CONV.bias + 1), "weight, bias: the port's weights differ"),
         (
             GROUPED,
             changed(GROUPED, weight=GROUPED.weight.reshape(2, 2, 2, 3, 3).transpose(0, 1).reshape(4, 2, 3, 3)),
-            "the groups have another order",
+            "reordering the port's weight: its groups, or output channels, have another order",
         ),
+        (GROUPED, changed(GROUPED, weight=GROUPED.weight.roll(2, 0)), "its groups, or output channels, have another"),
+        (LINEAR, changed(LINEAR, weight=LINEAR.weight.flip(0)), "its groups, or output channels, have another order"),
         (UP, changed(UP, padding=(0, 0)), "padding, ((1, 1), (1, 1)): the port's is ((0, 0), (0, 0))"),
         (UP, changed(UP, output_padding=(1, 1)), "padding, ((1, 1), (1, 1)): the port's is ((1, 0), (1, 0))"),
         (LINEAR, changed(LINEAR, weight=LINEAR.weight.T), "its inputs and outputs are swapped"),
-        (LINEAR, changed(LINEAR, weight=LINEAR.weight.T.flip(0)), "weight: the port's values differ"),
+        (LINEAR, changed(LINEAR, weight=LINEAR.weight.T.flip(0)), "weight: the port's weights differ"),
         (NORM, changed(NORM, eps=1e-2), "epsilon, 1e-05: the port's is 0.01"),
         (NORM, changed(NORM, running_mean=NORM.running_var, running_var=NORM.running_mean), "running mean and running"),
         (NORM, changed(NORM, weight=NORM.bias, bias=NORM.weight), "swapping the port's gamma and beta"),
@@ -112,10 +122,12 @@ def reshaped(weight):
             "count_include_pad, True: the port's is False",
         ),
         (nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2, ceil_mode=True), "ceil_mode, False: the port's is True"),
+        (nn.MaxPool2d(3, 1), nn.MaxPool2d(3, 1, dilation=2), "dilation, (1, 1): the port's is (2, 2)"),
         (nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), "pooling, average: the port's is max"),
         (nn.ReLU(), nn.SiLU(), "activation, relu: the port's is silu"),
         (nn.GELU(), nn.GELU(approximate="tanh"), "activation, gelu: the port's is gelu_tanh"),
         (nn.LeakyReLU(0.1), nn.LeakyReLU(0.2), "slope, 0.1: the port's is 0.2"),
+        (nn.ELU(), nn.ELU(0.5), "alpha, 1.0: the port's is 0.5"),
         (
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
             nn.Upsample(scale_factor=2, mode="bilinear"),
@@ -143,6 +155,22 @@ def test_the_hint_about_a_layer(reference, port, hint):
 def test_a_right_port_differs_nowhere(reference, port):
     inputs = np.abs(X) if "Pool" in str(reference) else X
     assert compare_networks(reference.eval(), port.eval(), inputs).first_divergence is None
+
+
+class Shuffle(nn.Module):
+    """A layer that no framework has."""
+
+    def __init__(self, groups):
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x):
+        return x.reshape(len(x), self.groups, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+
+
+def test_a_layer_that_no_framework_has_gets_the_hints_of_functions():
+    report = compare_networks(Shuffle(2), Shuffle(1), X)
+    assert report.hint.startswith("the outputs agree after reordering the port's channels"), report.hint
 
 
 def test_a_mistake_without_a_known_cause_gets_no_hint():

@@ -176,6 +176,38 @@ def test_a_convolution_of_one_pixel_may_be_a_dense_layer():
     assert {"2": "1"}.items() <= report.mapping.items()
 
 
+class Units(torch.nn.Module):
+    """Two units of three convolutions with norms; the last is on the shortcut, and may run first or in between."""
+
+    def __init__(self, shortcut_first):
+        super().__init__()
+        torch.manual_seed(0)
+        widths = ((3, 5), (5, 4), (3, 4), (4, 7), (7, 6), (4, 6))
+        self.convs = torch.nn.ModuleList(torch.nn.Conv2d(m, n, 1) for m, n in widths)
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(n) for _, n in widths)
+        self.shortcut_first = shortcut_first
+
+    def forward(self, x):
+        for a, b, c in ((0, 1, 2), (3, 4, 5)):
+            if self.shortcut_first:
+                shortcut = self.norms[c](self.convs[c](x))
+                y = self.norms[b](self.convs[b](self.norms[a](self.convs[a](x)).relu()))
+            else:
+                y = self.norms[a](self.convs[a](x)).relu()
+                shortcut = self.convs[c](x)
+                y = self.norms[b](self.convs[b](y))
+                shortcut = self.norms[c](shortcut)
+            x = (y + shortcut).relu()
+        return x
+
+
+def test_a_norm_finds_its_counterpart_although_a_norm_of_another_width_stands_in_its_place():
+    report = compare_networks(Units(False).eval(), Units(True).eval(), X)
+    assert report.first_divergence is None, str(report)
+    assert not report.unmatched
+    assert all(name == partner for name, partner in report.mapping.items())
+
+
 class Repeated(torch.nn.Module):
     """Many layers of one shape, one of which another network may lack."""
 

@@ -94,7 +94,13 @@ def _is_constant(array: np.ndarray) -> bool:
 def align(a: Graph, b: Graph) -> Match:
     """Pair the calls of two networks; each call has at most one counterpart."""
     match = _in_order(list(a.nodes.values()), list(b.nodes.values()))
+    # A pair of different shapes stands only if neither call has a better counterpart out of order.
+    weak = {m: n for m, n in match.items() if a.nodes[m].shape != b.nodes[n].shape}
+    for number in weak:
+        del match[number]
     _pair_the_rest(a.nodes, b.nodes, match)
+    taken = set(match.values())
+    match.update({m: n for m, n in weak.items() if m not in match and n not in taken})
     _exchange(a.nodes, b.nodes, match)
     match[INPUT] = INPUT
     _pair_between(a, b, match, a.ancestor, b.ancestor)
@@ -147,7 +153,7 @@ def _pair_the_rest(a: Mapping[int, _Node], b: Mapping[int, _Node], match: Match)
         candidates = [y for y in free if (y.kind, y.shape) == (x.kind, x.shape)]
         if number in match or not candidates:
             continue
-        chosen = max(candidates, key=lambda y: (_follows(x, y, match), _likeness(x, y, False)))
+        chosen = max(candidates, key=lambda y: (_follows(x, y, match), _receives(x, y), _likeness(x, y, False)))
         match[number] = chosen.call.number
         free.remove(chosen)
 
@@ -159,10 +165,16 @@ def _follows(x: _Node, y: _Node, match: Match) -> bool:
     return match.get(x.parent) == y.parent or x.parent == y.parent == INPUT
 
 
+def _receives(x: _Node, y: _Node) -> bool:
+    """Whether two calls have nearly equal inputs: then they stand at the same place, after layers that agree."""
+    given, port_given = x.call.input_facts, y.call.input_facts
+    return len(given) == len(port_given) and all(map(Facts.near, given, port_given))
+
+
 def _exchange(a: Mapping[int, _Node], b: Mapping[int, _Node], match: Match) -> None:
     """Exchange the counterparts of two calls of one kind and shape where this suits their places better.
 
-    Numbers decide only between calls with the same input, where the place says nothing.
+    Their weights decide only between calls with the same input, where the place says nothing.
     """
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for number in match:
@@ -171,12 +183,16 @@ def _exchange(a: Mapping[int, _Node], b: Mapping[int, _Node], match: Match) -> N
     for _ in range(len(match)):
         changed = False
         for m, n in (pair for group in groups.values() for pair in combinations(group, 2)):
+            alike = a[m].siblings == a[n].siblings and b[match[m]].siblings == b[match[n]].siblings
             before, after = (
-                (_follows(a[m], b[p], match) + _follows(a[n], b[q], match), _same(a[m], b[p]) + _same(a[n], b[q]))
+                [
+                    _follows(a[m], b[p], match) + _follows(a[n], b[q], match),
+                    _receives(a[m], b[p]) + _receives(a[n], b[q]),
+                    alike and _same(a[m], b[p]) + _same(a[n], b[q]),
+                ]
                 for p, q in ((match[m], match[n]), (match[n], match[m]))
             )
-            alike = a[m].siblings == a[n].siblings and b[match[m]].siblings == b[match[n]].siblings
-            if after[0] > before[0] or (alike and after[0] == before[0] and after[1] > before[1]):
+            if after > before:
                 match[m], match[n] = match[n], match[m]
                 changed = True
         if not changed:

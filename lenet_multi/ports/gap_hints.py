@@ -74,7 +74,7 @@ def factor_hint(case: Case) -> str | None:
     if x.shape != y.shape or not is_informative(x) or not is_informative(y):
         return None
     factor = float((x * y).sum() / (y * y).sum())
-    if factor and case.agree(x, factor * y):
+    if factor and abs(factor - 1) > 1e-3 and case.agree(x, factor * y):
         return f"agree up to a constant factor: the reference is {factor:.6g} times the port"
     axes = (0, *range(2, x.ndim))
     centered, other = x - x.mean(axes, keepdims=True), y - y.mean(axes, keepdims=True)

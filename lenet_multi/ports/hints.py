@@ -11,7 +11,7 @@ from lenet_multi.ports.gap_hints import gap_hint
 from lenet_multi.ports.hint_case import Case
 from lenet_multi.ports.judgement import Judged, Padding
 from lenet_multi.ports.layer_hints import layer_hint
-from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
+from lenet_multi.ports.layer_kinds import KINDS, WITH_WEIGHTS
 from lenet_multi.ports.layer_settings import Settings
 from lenet_multi.ports.networks import Network, channels_first
 from lenet_multi.ports.paired_networks import PairedNetworks
@@ -149,13 +149,14 @@ def hint_of(case: Case, before: str) -> str | None:
     for role, array in (("reference", case.x), ("port", case.y)):
         if not np.isfinite(array).all():
             return f"the {role}'s output contains NaN or infinity"
-    if not case.at_input:
-        return _dtype_hint(case) or layer_hint(case) or _nearly_hint(case)
-    what = "outputs" if case.reference.kind == "output" else f"inputs of {case.reference.name}"
-    if text := _dtype_hint(case) or _nearly_hint(case):
+    if text := _dtype_hint(case) or (None if case.at_input else layer_hint(case)) or _nearly_hint(case):
         return text
-    if text := gap_hint(case):
+    what = f"inputs of {case.reference.name}" if case.at_input and case.reference.kind != "output" else "outputs"
+    # A layer that no framework has is like a function.
+    if (case.at_input or case.port.kind not in KINDS) and (text := gap_hint(case)):
         return f"the {what} {text}"
+    if not case.at_input:
+        return None
     if case.reference.kind == "output":
         return f"the operations after {before} differ" if before != "X" else None
     return (

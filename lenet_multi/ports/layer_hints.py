@@ -6,7 +6,7 @@ they are tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,15 +64,19 @@ def kernel_hint(case: Case) -> Iterator[Repair]:
         changes += [
             (flip, weight[:, :, ::-1, ::-1]),
             ("transposing the port's kernels: height and width are swapped", weight.swapaxes(2, 3)),
+            ("rotating the port's kernels by a quarter", np.rot90(weight, 1, (2, 3))),
+            ("rotating the port's kernels by a quarter", np.rot90(weight, -1, (2, 3))),
             ("reversing the port's input channels: RGB and BGR are swapped", weight[:, ::-1]),
             ("reshaping", weight.transpose(2, 3, 1, 0).reshape(weight.shape)),
             ("reshaping", weight.reshape(height, width, inner, out).transpose(3, 2, 0, 1)),
         ]
-        groups = case.settings.get("groups", 1)
-        for count in {groups, out // groups if groups else 1} - {0, 1}:
-            if out % count == 0:
-                swapped = weight.reshape(count, -1, inner, height, width).swapaxes(0, 1).reshape(weight.shape)
-                changes.append(("reordering the port's kernels: the groups have another order", swapped))
+    rows = {kernel.tobytes(): number for number, kernel in enumerate(weight)}
+    wanted = [kernel.tobytes() for kernel in case.reference_parameters.get("weight", ())]
+    if wanted and rows.keys() >= set(wanted):
+        order = [rows[kernel] for kernel in wanted]
+        changes.append(
+            ("reordering the port's weight: its groups, or output channels, have another order", weight[order])
+        )
     reshaped = "undoing a reshape of the port's weight: its axes were to be transposed, not reshaped"
     for text, changed in changes:
         if changed.shape == weight.shape and not np.array_equal(changed, weight):
@@ -116,12 +120,12 @@ def parameter_hint(case: Case) -> Iterator[Repair]:
         elif name not in case.reference_parameters:
             text = f"the reference has no {label}"
         else:
-            text = _other_weights(case) if name == "weight" else "the port's values differ"
+            text = _other_values(case, [name])
         yield f"the outputs agree with the reference's {label}: {text}", {"parameters": {name: expected[name]}}
     if len(differing) > 1:
         labels = ", ".join(LABELS.get(name, name) for name in differing)
         yield (
-            f"the outputs agree with the reference's {labels}: {_other_weights(case)}",
+            f"the outputs agree with the reference's {labels}: {_other_values(case, differing)}",
             {"parameters": {name: expected[name] for name in differing}},
         )
     if differing and case.differing:
@@ -134,13 +138,21 @@ def parameter_hint(case: Case) -> Iterator[Repair]:
         )
 
 
-def _other_weights(case: Case) -> str:
-    """Where the port's weight comes from, if it is that of another layer of the reference."""
+def _other_values(case: Case, names: Sequence[str]) -> str:
+    """What is known of the port's values of some parameters: its weight may be that of another layer."""
+    if "weight" not in names:
+        return "the port's values differ"
     weight = case.port_parameters.get("weight")
     for name, other in case.other_weights():
         if weight is not None and other.shape == weight.shape and np.allclose(other, weight, rtol=1e-6, atol=0):
             return f"the port's are those of the reference's {name}"
-    return "the port's values differ"
+    given = case.reference_parameters.get("weight")
+    if weight is not None and given is not None:
+        for dtype, lost in (("float16", 13), ("bfloat16", 16)):  # bits of a float32 that the type lacks
+            is_coarse = not (weight.astype(np.float32).view(np.uint32) & (2**lost - 1)).any()
+            if is_coarse and np.allclose(given, weight, rtol=2.0 ** (lost - 23), atol=1e-7):
+                return f"the port's weights are rounded to {dtype}"
+    return "the port's weights differ, and may not have been loaded"
 
 
 LAYER_HINTS: tuple[Callable[[Case], Iterator[Repair]], ...] = (

@@ -6,7 +6,6 @@ Images are (N, C, H, W), and parameters are those of the adapters. Only what the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,34 +13,28 @@ import numpy as np
 from lenet_multi.ports.layer_settings import Settings
 
 Parameters = Mapping[str, np.ndarray]
+# PyTorch's names of what is put around an image, and NumPy's.
+PADDING_MODES: Mapping[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def compute(kind: str, settings: Settings, parameters: Parameters, x: np.ndarray) -> np.ndarray | None:
     """The output of a layer for an input; None if this module does not know the layer."""
-    functions: dict[str, Callable[..., np.ndarray | None]] = {
-        "conv": convolve,
-        "transposed conv": convolve_transposed,
-        "dense": dense,
-        "norm": normalize,
-        "pool": pool,
-        "activation": activate,
-        "upsampling": upsample,
-    }
-    if kind not in functions:
+    if kind not in FUNCTIONS:
         return None
     try:
         with np.errstate(all="ignore"):
-            return functions[kind](x.astype(np.float64), settings, parameters)
+            return FUNCTIONS[kind](x.astype(np.float64), settings, parameters)
     except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError):  # the settings do not fit the arrays
         return None
 
 
 def convolve(x: np.ndarray, settings: Settings, parameters: Parameters) -> np.ndarray | None:
     weight = parameters["weight"].astype(np.float64)
-    if x.ndim != 4 or weight.ndim != 4 or "padding mode" in settings:
+    if x.ndim != 4 or weight.ndim != 4:
         return None
     groups, outputs = settings["groups"], []
-    windows = _windows(_padded(x, settings["padding"], 0.0), weight.shape[2:], settings["stride"], settings["dilation"])
+    x = np.pad(x, ((0, 0), (0, 0), *settings["padding"]), PADDING_MODES[settings["padding mode"]])
+    windows = _windows(x, weight.shape[2:], settings["stride"], settings["dilation"])
     for part, kernels in zip(np.split(windows, groups, axis=1), np.split(weight, groups), strict=True):
         outputs.append(np.moveaxis(np.tensordot(part, kernels, ((1, 4, 5), (1, 2, 3))), -1, 1))
     return _plus(np.concatenate(outputs, axis=1), parameters.get("bias"))
@@ -106,26 +99,23 @@ def pool(x: np.ndarray, settings: Settings, parameters: Parameters) -> np.ndarra
         if set(settings["output size"]) != {1}:
             return None
         return x.max((2, 3), keepdims=True) if largest else x.mean((2, 3), keepdims=True)
-    kernel, stride = settings["kernel"], settings["stride"]
+    kernel, stride, dilation = settings["kernel"], settings["stride"], settings.get("dilation", (1, 1))
     padding = [tuple(pair) for pair in settings["padding"]]
-    counted = np.ones((1, 1, *x.shape[2:]))
-    if settings.get("count_include_pad", True):
-        counted = _padded(counted, padding, 1.0)
-    else:
-        counted = _padded(counted, padding, 0.0)
+    counted = _padded(np.ones((1, 1, *x.shape[2:])), padding, float(settings.get("count_include_pad", True)))
     x = _padded(x, padding, -np.inf if largest else 0.0)
     if settings.get("ceil_mode"):
         extra = []
-        for (before, _), length, k, s in zip(padding, x.shape[2:], kernel, stride, strict=True):
-            windows = -(-(length - k) // s) + 1
-            if (windows - 1) * s >= length - before:  # a window may not begin in the padding
+        for (_, after), length, k, s, d in zip(padding, x.shape[2:], kernel, stride, dilation, strict=True):
+            span = (k - 1) * d + 1
+            windows = -(-(length - span) // s) + 1
+            if (windows - 1) * s >= length - after:  # a window may not begin in the padding
                 windows -= 1
-            extra.append((0, max((windows - 1) * s + k - length, 0)))
+            extra.append((0, max((windows - 1) * s + span - length, 0)))
         x, counted = _padded(x, extra, -np.inf if largest else 0.0), _padded(counted, extra, 0.0)
-    windows = _windows(x, kernel, stride, (1, 1))
+    windows = _windows(x, kernel, stride, dilation)
     if largest:
         return windows.max((-2, -1))
-    return windows.sum((-2, -1)) / _windows(counted, kernel, stride, (1, 1)).sum((-2, -1))
+    return windows.sum((-2, -1)) / _windows(counted, kernel, stride, dilation).sum((-2, -1))
 
 
 def upsample(x: np.ndarray, settings: Settings, parameters: Parameters) -> np.ndarray | None:
@@ -149,8 +139,11 @@ def upsample(x: np.ndarray, settings: Settings, parameters: Parameters) -> np.nd
 
 def activate(x: np.ndarray, settings: Settings, parameters: Parameters) -> np.ndarray | None:
     name = settings["activation"]
-    function = partial(leaky_relu, slope=settings.get("slope", 0.01)) if name == "leaky_relu" else ACTIVATIONS.get(name)
-    return None if function is None else function(x)
+    if name == "leaky_relu":
+        return leaky_relu(x, settings.get("slope", 0.01))
+    if name == "elu":
+        return np.where(x > 0, x, settings.get("alpha", 1.0) * np.expm1(x))
+    return ACTIVATIONS[name](x) if name in ACTIVATIONS else None
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -191,6 +184,17 @@ ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "hard_silu": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "softmax": softmax,
+}
+
+
+FUNCTIONS: Mapping[str, Callable[..., np.ndarray | None]] = {
+    "conv": convolve,
+    "transposed conv": convolve_transposed,
+    "dense": dense,
+    "norm": normalize,
+    "pool": pool,
+    "activation": activate,
+    "upsampling": upsample,
 }
 
 

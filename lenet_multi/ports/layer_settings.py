@@ -22,6 +22,8 @@ ACTIVATIONS = {
     "softrelu": "softplus",
 }
 
+ABOUT_PADDING = ("count_include_pad", "padding mode")  # settings without an effect where nothing is padded
+
 
 def activation_name(function: Any) -> str:
     """The name of an activation: of a function, a class, or the text that a framework accepts."""
@@ -44,17 +46,13 @@ def torch_settings(module: Any, kind: str, size: Sequence[int]) -> Settings:
         padding = _pairs(module.padding, rank) if not isinstance(module.padding, str) else None
         if padding is None:
             padding = _same_padding(size, kernel, stride, dilation) if module.padding == "same" else ((0, 0),) * rank
-            if module.padding == "same":  # PyTorch allows it with stride 1 only
-                padding = tuple((before, after) for before, after in padding)
         found = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": module.groups}
         if kind == "transposed conv":
             found["padding"] = tuple(
                 (before, after - extra)
                 for (before, after), extra in zip(padding, _sizes(module.output_padding, rank), strict=True)
             )
-        if module.padding_mode != "zeros":
-            found["padding mode"] = module.padding_mode
-        return found
+        return found | {"padding mode": module.padding_mode}
     if kind == "pool":
         name = type(module).__name__
         found = {"pooling": "max" if "Max" in name else "average"}
@@ -63,6 +61,7 @@ def torch_settings(module: Any, kind: str, size: Sequence[int]) -> Settings:
         kernel = _sizes(module.kernel_size, rank)
         found |= {"kernel": kernel, "stride": _sizes(module.stride or kernel, rank)}
         found |= {"padding": _pairs(module.padding, rank), "ceil_mode": module.ceil_mode}
+        found["dilation"] = _sizes(getattr(module, "dilation", 1), rank)
         if hasattr(module, "count_include_pad"):
             found["count_include_pad"] = module.count_include_pad
         return found
@@ -73,6 +72,8 @@ def torch_settings(module: Any, kind: str, size: Sequence[int]) -> Settings:
         found = {"activation": activation_name(module)}
         if hasattr(module, "negative_slope"):
             found["slope"] = float(module.negative_slope)
+        if hasattr(module, "alpha"):
+            found["alpha"] = float(module.alpha)
         if getattr(module, "approximate", "none") == "tanh":
             found["activation"] = "gelu_tanh"
         return found
@@ -97,7 +98,8 @@ def keras_settings(layer: Any, kind: str, size: Sequence[int]) -> Settings:
             padding = _same_padding(size, kernel, stride, dilation)
         else:
             padding = ((0, 0),) * rank
-        return {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        found = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return found | {"padding mode": "zeros"}
     if kind == "pool":
         name = type(layer).__name__
         found = {"pooling": "max" if "Max" in name else "average"}
@@ -109,6 +111,7 @@ def keras_settings(layer: Any, kind: str, size: Sequence[int]) -> Settings:
         same = layer.padding == "same"
         found |= {"kernel": kernel, "stride": stride}
         found["padding"] = _same_padding(size, kernel, stride, (1,) * rank) if same else ((0, 0),) * rank
+        found["dilation"] = (1,) * rank
         return found | {"ceil_mode": False} | ({"count_include_pad": False} if found["pooling"] == "average" else {})
     if kind == "norm":
         share = 1 - layer.momentum if hasattr(layer, "momentum") else None
@@ -118,6 +121,8 @@ def keras_settings(layer: Any, kind: str, size: Sequence[int]) -> Settings:
         found = {"activation": name}
         if name == "leaky_relu":
             found["slope"] = float(getattr(layer, "negative_slope", 0.2))
+        if name == "elu":
+            found["alpha"] = float(getattr(layer, "alpha", 1.0))
         if name == "relu" and getattr(layer, "negative_slope", None):
             found = {"activation": "leaky_relu", "slope": float(layer.negative_slope)}
         if name == "relu" and getattr(layer, "max_value", None) is not None:
@@ -137,22 +142,23 @@ def gluon_settings(block: Any, kind: str, size: Sequence[int]) -> Settings:
         if kind == "transposed conv":
             padding = tuple((b, a - extra) for (b, a), extra in zip(padding, options["adj"], strict=True))
         found = {"kernel": options["kernel"], "stride": options["stride"], "padding": padding}
-        return found | {"dilation": options["dilate"], "groups": options["num_group"]}
+        return found | {"dilation": options["dilate"], "groups": options["num_group"], "padding mode": "zeros"}
     if kind == "pool":
         found = {"pooling": "average" if options["pool_type"] == "avg" else "max"}
         if options["global_pool"]:
             return found | {"output size": (1,) * rank}
         found |= {"kernel": options["kernel"], "stride": options["stride"], "padding": _pairs(options["pad"], rank)}
-        found["ceil_mode"] = options["pooling_convention"] == "full"
+        found |= {"dilation": (1,) * rank, "ceil_mode": options["pooling_convention"] == "full"}
         return found | ({"count_include_pad": options["count_include_pad"]} if "count_include_pad" in options else {})
     if kind == "norm":
         share = 1 - options["momentum"] if "momentum" in options else None
         return _norm_settings(block, options.get("eps"), options.get("num_groups"), share)
     if kind == "activation":
         function = getattr(block, "_act_type", None) or type(block).__name__
-        return {"activation": activation_name(function)} | (
-            {"slope": float(block._alpha)} if hasattr(block, "_alpha") else {}
-        )
+        found = {"activation": activation_name(function)}
+        if hasattr(block, "_alpha"):
+            found["alpha" if found["activation"] == "elu" else "slope"] = float(block._alpha)
+        return found
     return {}
 
 
@@ -162,7 +168,7 @@ def differing_settings(reference: Settings, port: Settings) -> dict[str, tuple[A
     return {
         name: (value, port[name])
         for name, value in reference.items()
-        if name in port and _comparable(value) != _comparable(port[name]) and (padded or name != "count_include_pad")
+        if name in port and _comparable(value) != _comparable(port[name]) and (padded or name not in ABOUT_PADDING)
     }
 
 

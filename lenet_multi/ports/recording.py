@@ -64,19 +64,31 @@ def coarseness(reference: LayerCall, port: LayerCall) -> float:
 
 @dataclass(frozen=True)
 class Facts:
-    """What identifies an array without keeping it: equal arrays of any layout have equal facts."""
+    """What identifies an array without keeping it: equal arrays of any layout have equal facts.
+
+    Attributes:
+        shape: the shape.
+        sums: of the bits, added and combined by exclusive or: the order does not matter.
+        norm: the root of the sum of squares.
+    """
 
     shape: tuple[int, ...]
-    sums: tuple[int, int]  # of the bits, added and combined by exclusive or: the order does not matter
+    sums: tuple[int, int]
+    norm: float = field(compare=False)
 
     def same_numbers(self, other: Facts | None) -> bool:
         return other is not None and self.sums == other.sums
+
+    def near(self, other: Facts) -> bool:
+        """Whether the numbers may be the same but for rounding, in any order."""
+        return abs(self.norm - other.norm) <= 1e-4 * self.norm
 
 
 def facts_of(array: np.ndarray) -> Facts:
     values = array.ravel(order="K")
     words = values.view(np.uint32) if values.itemsize % 4 == 0 else values.view(np.uint8)
-    return Facts(array.shape, (int(words.sum(dtype=np.uint64)), int(np.bitwise_xor.reduce(words))))
+    sums = int(words.sum(dtype=np.uint64)), int(np.bitwise_xor.reduce(words))
+    return Facts(array.shape, sums, float(np.linalg.norm(values)))
 
 
 class Visitor(Protocol):
