@@ -96,10 +96,25 @@ def reshaped(weight):
         ),
         (GROUPED, changed(GROUPED, weight=GROUPED.weight.roll(2, 0)), "its groups, or output channels, have another"),
         (LINEAR, changed(LINEAR, weight=LINEAR.weight.flip(0)), "its groups, or output channels, have another order"),
+        (
+            LINEAR,
+            changed(LINEAR, weight=LINEAR.weight.T.reshape(5, 20).T.reshape(10, 10)),
+            "the same numbers in another",
+        ),
+        (
+            STRIDED,
+            changed(STRIDED, padding=(0, 0), weight=STRIDED.weight.transpose(0, 1)),
+            "with the reference's padding, the outputs agree after transposing the port's weight",
+        ),
+        (
+            STRIDED,
+            changed(STRIDED, padding=(0, 0), bias=STRIDED.bias + 1),
+            "with the reference's padding, the outputs agree with the reference's bias: the port's values differ",
+        ),
         (UP, changed(UP, padding=(0, 0)), "padding, ((1, 1), (1, 1)): the port's is ((0, 0), (0, 0))"),
         (UP, changed(UP, output_padding=(1, 1)), "padding, ((1, 1), (1, 1)): the port's is ((1, 0), (1, 0))"),
         (LINEAR, changed(LINEAR, weight=LINEAR.weight.T), "its inputs and outputs are swapped"),
-        (LINEAR, changed(LINEAR, weight=LINEAR.weight.T.flip(0)), "weight: the port's weights differ"),
+        (LINEAR, changed(LINEAR, weight=LINEAR.weight.T.flip(0)), "weight: the port's weights are the same numbers in"),
         (NORM, changed(NORM, eps=1e-2), "epsilon, 1e-05: the port's is 0.01"),
         (NORM, changed(NORM, running_mean=NORM.running_var, running_var=NORM.running_mean), "running mean and running"),
         (NORM, changed(NORM, weight=NORM.bias, bias=NORM.weight), "swapping the port's gamma and beta"),
@@ -259,6 +274,13 @@ def test_the_hint_about_what_comes_before_a_layer(between, port_between, hint):
 def test_a_near_miss_gets_the_right_hint(port, hint):
     report = compare_networks(changed(STRIDED, bias=None), port(), 30 * X)
     assert hint in report.hint, str(report)
+
+
+def test_a_second_softmax_is_called_so():
+    once = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(480, 12), nn.Softmax(1)))
+    twice = nn.Sequential(*once, nn.Softmax(1))
+    assert "agree after a second softmax of the reference's: only the port has" in compare_networks(once, twice, X).hint
+    assert "agree after a second softmax of the port's: the port lacks it" in compare_networks(twice, once, X).hint
 
 
 def test_no_softmax_is_blamed_where_both_networks_end_in_one():

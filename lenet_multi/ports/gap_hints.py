@@ -55,9 +55,9 @@ def activation_hint(case: Case) -> str | None:
         return None
     for name, function in FUNCTIONS.items():
         if case.agree(case.x, function(case.y)):
-            return f"agree after {_article(name, case.x)} of the port's: the port lacks it there"
+            return f"agree after {_one_more(name, case.x, case.y, case)} of the port's: the port lacks it there"
         if case.agree(case.y, function(case.x)):
-            return f"agree after {_article(name, case.y)} of the reference's: only the port has it there"
+            return f"agree after {_one_more(name, case.y, case.x, case)} of the reference's: only the port has it there"
     for before, source in case.before[:2]:
         if source.shape != case.x.shape:
             continue
@@ -189,6 +189,13 @@ def gap_hint(case: Case) -> str | None:
     """The text of the first operation that makes the arrays agree."""
     with np.errstate(all="ignore"):
         return next((text for hint in GAP_HINTS if (text := hint(case))), None)
+
+
+def _one_more(name: str, result: np.ndarray, given: np.ndarray, case: Case) -> str:
+    """The activation in words; `a second` if `given` is already its result."""
+    earlier = (source for _, source in case.before[:3] if source.shape == given.shape)
+    again = any(case.agree(given, FUNCTIONS[name](source)) for source in earlier)
+    return f"a second {name}" if again else _article(name, result)
 
 
 def _article(name: str, result: np.ndarray) -> str:

@@ -128,14 +128,6 @@ def parameter_hint(case: Case) -> Iterator[Repair]:
             f"the outputs agree with the reference's {labels}: {_other_values(case, differing)}",
             {"parameters": {name: expected[name] for name in differing}},
         )
-    if differing and case.differing:
-        yield (
-            f"the outputs agree with the reference's {' and '.join(case.differing)} and its {', '.join(differing)}",
-            {
-                "parameters": {name: expected[name] for name in differing},
-                "settings": {name: reference for name, (reference, _) in case.differing.items()},
-            },
-        )
 
 
 def _other_values(case: Case, names: Sequence[str]) -> str:
@@ -152,6 +144,8 @@ def _other_values(case: Case, names: Sequence[str]) -> str:
             is_coarse = not (weight.astype(np.float32).view(np.uint32) & (2**lost - 1)).any()
             if is_coarse and np.allclose(given, weight, rtol=2.0 ** (lost - 23), atol=1e-7):
                 return f"the port's weights are rounded to {dtype}"
+        if given.size == weight.size and np.array_equal(np.sort(given, axis=None), np.sort(weight, axis=None)):
+            return "the port's weights are the same numbers in another order, as after a reshape"
     return "the port's weights differ, and may not have been loaded"
 
 
@@ -172,5 +166,12 @@ def layer_hint(case: Case) -> str | None:
             if case.is_known():
                 return "the port's norm uses the statistics of the batch: is it in training mode?"
         return None
-    repairs = (repair for hint in LAYER_HINTS for repair in hint(case))
-    return next((text for text, changes in repairs if case.is_repaired(**changes)), None)
+    repairs = [repair for hint in LAYER_HINTS for repair in hint(case)]
+    for text, changes in repairs:
+        if case.is_repaired(**changes):
+            return text
+    settings = {name: reference for name, (reference, _) in case.differing.items()}
+    for text, changes in repairs if settings else ():
+        if "settings" not in changes and case.is_repaired(settings, **changes):
+            return f"with the reference's {' and '.join(settings)}, {text}"
+    return None
