@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from lenet_multi.errors import UserError
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 POOLINGS = ("avg", "max")
-NUM_CLASSES = 10  # as in Fashion-MNIST and MNIST; all data sets of this package have as many
+NUM_CLASSES = 10  # of Fashion-MNIST and MNIST
 
 # A description can come from a file of unknown origin. These limits keep its check quick and its network computable.
 MAX_SIZE = 2**31  # MXNet supports only arrays with fewer elements
@@ -128,8 +128,22 @@ class Architecture:
 
     @property
     def name(self) -> str:
-        """The name of the preset with these layers, or `custom`."""
-        return next((name for name, preset in PRESETS.items() if preset == self), "custom")
+        """The name of the preset with these layers, for images of any size and any number of classes, or `custom`."""
+        hidden = self.layers[:-1]
+        return next((name for name, preset in PRESETS.items() if preset.layers[:-1] == hidden), "custom")
+
+    @property
+    def num_classes(self) -> int:
+        """The number of logits."""
+        return cast(Dense, self.layers[-1]).units
+
+    def for_data(self, input_shape: tuple[int, int, int], num_classes: int) -> Architecture:
+        """The same layers for other data: another input shape, and another number of logits.
+
+        Raises:
+            ArchitectureError: if the layers do not fit the input shape; the message names the layer.
+        """
+        return Architecture(input_shape, (*self.layers[:-1], Dense(num_classes)))
 
     @cached_property
     def named_layers(self) -> dict[str, Layer]:
@@ -291,8 +305,9 @@ def lenet(
     kernel_sizes: Sequence[int] = (5,),
     paddings: Sequence[int] | None = None,
     dense_units: Sequence[int] = (120, 84),
+    num_classes: int = NUM_CLASSES,
 ) -> Architecture:
-    """A LeNet: convolutions, each followed by 2 x 2 pooling with stride 2, then dense layers, the last with ten logits.
+    """A LeNet: convolutions, each followed by 2 x 2 pooling with stride 2, then dense layers; the last outputs logits.
 
     The default is the network of *Dive into Deep Learning*, section "Convolutional Neural Networks (LeNet)".
 
@@ -304,6 +319,7 @@ def lenet(
         kernel_sizes: one for each convolution, or one for all.
         paddings: one for each convolution, or one for all; by default 2 for the first and 0 for the others.
         dense_units: widths of the dense layers before the last.
+        num_classes: the width of the last.
 
     Raises:
         ArchitectureError: if the settings do not give a valid network; the message names the layer or the setting.
@@ -315,7 +331,7 @@ def lenet(
     layers: list[Layer] = []
     for channels, kernel_size, padding in zip(conv_channels, kernel_sizes, paddings, strict=True):
         layers += [Conv(channels, kernel_size, padding, activation), Pool(pooling, kernel_size=2, stride=2)]
-    layers += [Flatten(), *(Dense(units, activation) for units in dense_units), Dense(NUM_CLASSES)]
+    layers += [Flatten(), *(Dense(units, activation) for units in dense_units), Dense(num_classes)]
     return Architecture(input_shape, tuple(layers))
 
 

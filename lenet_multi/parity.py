@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from lenet_multi.backends import note_left_out
 from lenet_multi.backends.devices import parse_device
@@ -21,9 +22,11 @@ from lenet_multi.checks.parity_run import prepare_parity_run
 from lenet_multi.errors import UserError
 from lenet_multi.runs.options import (
     BACKENDS_OPTION,
+    DEFAULTS,
     add_data_options,
     add_loop_options,
     add_network_options,
+    dataset_from,
     network_of,
 )
 from lenet_multi.system.atomic_files import write_atomically
@@ -61,8 +64,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--json '{args.json}': its folder does not exist: create it first")
     run = prepare_parity_run(
         network_of(args),
-        "auto" if args.dataset is None else args.dataset,
-        args.data_dir,
+        partial(dataset_from, args, DEFAULTS["dataset"]),
         "all" if args.backends is None else args.backends,
         args.loop or "plain",
         args.device,

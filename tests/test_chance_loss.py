@@ -9,29 +9,35 @@ from lenet_multi.comparison.plan import Plan, RunSpec
 from lenet_multi.comparison.results import Comparison, RunResult
 from lenet_multi.runs import trainer
 from lenet_multi.runs.checkpoint import Run, Segment
-from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
+from lenet_multi.training.chance_loss import chance_loss, is_chance_loss
 from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
 
+CHANCE_LOSS = chance_loss(10)
 SMALL = ("--conv-channels", "2", "--dense-units", "12", "--batch-size", "32", "--device", "cpu")
 
 
 @pytest.mark.parametrize("loss", [CHANCE_LOSS, 0.991 * CHANCE_LOSS, 1.009 * CHANCE_LOSS])
 def test_a_loss_within_one_percent_of_the_chance_loss_is_chance_loss(loss):
-    assert is_chance_loss(loss, num_epochs=2, num_train=10_000)
+    assert is_chance_loss(loss, 10, num_epochs=2, num_train=10_000)
 
 
 @pytest.mark.parametrize("loss", [0.989 * CHANCE_LOSS, 1.011 * CHANCE_LOSS, 0.5, 100.0])
 def test_a_loss_further_away_is_not_chance_loss(loss):
-    assert not is_chance_loss(loss, num_epochs=2, num_train=10_000)
+    assert not is_chance_loss(loss, 10, num_epochs=2, num_train=10_000)
+
+
+def test_the_chance_loss_is_that_of_the_number_of_classes():
+    assert is_chance_loss(3.611, 37, num_epochs=2, num_train=10_000)
+    assert not is_chance_loss(2.303, 37, num_epochs=2, num_train=10_000)
 
 
 def test_one_epoch_is_too_few_to_tell():
-    assert not is_chance_loss(CHANCE_LOSS, num_epochs=1, num_train=60_000)
+    assert not is_chance_loss(CHANCE_LOSS, 10, num_epochs=1, num_train=60_000)
 
 
 def test_less_than_10_000_examples_are_too_few_to_tell():
-    assert not is_chance_loss(CHANCE_LOSS, num_epochs=100, num_train=9_999)
+    assert not is_chance_loss(CHANCE_LOSS, 10, num_epochs=100, num_train=9_999)
 
 
 @pytest.fixture
@@ -39,7 +45,8 @@ def asked(monkeypatch):
     """What the rule is asked about; it answers that nothing was learned."""
     given: list[tuple[float, int, int]] = []
 
-    def always(loss, num_epochs, num_train):
+    def always(loss, num_classes, num_epochs, num_train):
+        assert num_classes == 10
         given.append((loss, num_epochs, num_train))
         return True
 

@@ -367,7 +367,7 @@ def test_mistakes_are_counted_by_class_the_surest_first(known):
     assert first.misclassified(known.labels).tolist() == [4, 5, 3]
     assert second.misclassified(known.labels).tolist() == [5, 1, 4]
     assert second.confidence == pytest.approx([0.9, 0.8, 0.6, 0.95, 0.6, 0.9], abs=1e-5)
-    counts = confusion_matrix(known.labels, second.predicted)
+    counts = confusion_matrix(known.labels, second.predicted, 10)
     assert {(row, column): counts[row, column] for row, column in np.argwhere(counts).tolist()} == {
         (0, 0): 1,
         (1, 8): 1,
@@ -438,7 +438,7 @@ def test_a_backend_that_computes_something_else_is_found_with_trained_weights(sm
         def layer_outputs(net, X):
             return {name: out + 0.01 * (name == "pool1") for name, out in torch.layer_outputs(net, X).items()}
 
-    logits = predict("torch", architecture, parameters, small_data.test.images)
+    logits = predict("torch", architecture, parameters, small_data.test)
     network = ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 2, 0.1, 0.1)], 0.9, logits)
     right = check_trained_network(network, small_data, ["torch"])
     assert all(result.passed for result in right)
@@ -459,10 +459,10 @@ def certain_network(small_data) -> tuple[ComparedNetwork, Dataset]:
     architecture = lenet(conv_channels=(2,), dense_units=(12,))
     splits = (small_data.train, small_data.test.subset(20))
     training, test = (Split(split.images, np.full(len(split), 3, np.uint8)) for split in splits)
-    dataset = Dataset("one class", training, test, ())
+    dataset = Dataset("one class", training, test, small_data.class_names)
     parameters = Fixture(architecture, dataset).parameters
     parameters["dense2.bias"] = parameters["dense2.bias"] + np.float32(20) * (np.arange(10) == 3)
-    logits = predict("torch", architecture, parameters, test.images)
+    logits = predict("torch", architecture, parameters, test)
     return ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 0, 1, 1)], 0.9, logits), dataset
 
 
@@ -497,7 +497,7 @@ def test_predictions_are_the_backends_logits_whatever_the_chunks(backend, small_
     parameters = Fixture(architecture, small_data).parameters
     name = backend.__name__.rpartition(".")[2]
     monkeypatch.setattr(findings_module, "CHUNK", 7)
-    logits = predict(name, architecture, parameters, small_data.test.images, "cpu")
+    logits = predict(name, architecture, parameters, small_data.test, "cpu")
     expected = Fixture(architecture, small_data, given_parameters=parameters).test_logits
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 

@@ -102,7 +102,7 @@ DAMAGES = {
     shorter_than_the_header: f"{TRAIN_LABELS}: not an IDX file of labels: begins with 0x00000801",
     with_gzip_cut_short: f"{TRAIN_IMAGES}: the gzip data is damaged or truncated",
     with_counts_that_disagree: "40 images .* but 39 labels",
-    with_a_label_outside_the_classes: f"{TEST_LABELS}: label 10, expected 0 to 9",
+    with_a_label_outside_the_classes: f"{TEST_LABELS}: label 10, expected 0 to 9 as in the training data",
     with_two_image_sizes: "28 x 28 but test images 28 x 27",
     with_no_example: f"{TEST_IMAGES}: contains no images",
 }

@@ -695,11 +695,9 @@ IMAGES, LABELS = np.zeros((4, 1, 28, 28), np.uint8), np.arange(4, dtype=np.uint8
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (
-            IMAGES / np.float32(255),
-            LABELS,
-            "images of dtype float32, expected uint8, the pixels from 0 to 255: do not sc",
-        ),
+        (IMAGES.astype(np.float32) + 2, LABELS, "float32 images from 2 to 2, expected pixels from 0 to 1: scale them"),
+        (np.full((4, 1, 28, 28), np.nan, np.float32), LABELS, "float32 images from nan to nan"),
+        (IMAGES / np.float64(255), LABELS, "images of dtype float64, expected uint8, .* or float32, the pixels from 0"),
         (IMAGES.astype(np.int64), LABELS, "images of dtype int64, expected uint8"),
         (
             IMAGES[:, 0],
@@ -709,8 +707,8 @@ IMAGES, LABELS = np.zeros((4, 1, 28, 28), np.uint8), np.arange(4, dtype=np.uint8
         (IMAGES.tolist(), LABELS, "images of type list, expected a NumPy array"),
         (IMAGES, LABELS.tolist(), "labels of type list, expected a NumPy array"),
         (IMAGES, LABELS[:3], "4 images but 3 labels"),
-        (IMAGES, LABELS + 7, "labels from 7 to 10, expected 0 to 9"),
-        (IMAGES, LABELS.astype(np.int64) - 1, "labels from -1 to 2, expected 0 to 9"),
+        (IMAGES, LABELS.astype(np.int64) + 253, "labels from 253 to 256, expected class indices from 0 to at most 255"),
+        (IMAGES, LABELS.astype(np.int64) - 1, "labels from -1 to 2, expected class indices from 0"),
         (IMAGES, LABELS.astype(np.float32), "labels of dtype float32 and shape .*, expected integers"),
         (IMAGES, np.eye(4, dtype=np.uint8), r"labels of dtype uint8 and shape \(4, 4\), expected integers \(N,\)"),
     ],

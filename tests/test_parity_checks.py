@@ -24,13 +24,14 @@ from lenet_multi.checks.parity_checks import PARITY_CHECKS, run_checks
 from lenet_multi.data import Dataset, Split, epoch_order
 
 LENET5 = PRESETS["lenet5"]
+NAMES = tuple(map(str, range(10)))
 CHECK = {check.number: check for check in PARITY_CHECKS}
 
 
 @pytest.fixture(scope="module")
 def drawn():
     """Random images: 700 for training, a short last batch among them."""
-    return Dataset("random", random_split(700, (1, 28, 28)), random_split(300, (1, 28, 28), seed=1), ())
+    return Dataset("random", random_split(700, (1, 28, 28)), random_split(300, (1, 28, 28), seed=1), NAMES)
 
 
 SHORT: dict[str, Any] = {"training_steps": 2, "resume_steps": 2}  # few steps in the training checks
@@ -66,7 +67,7 @@ def test_every_check_passes_on_fashion_mnist(settings, loop, fashion_mnist):
 def test_any_valid_description_computes_the_same_everywhere(architecture, num_examples):
     """Checks 1, 2, 4, 5 and 6 on random networks: several channels, any kernel, padding, pooling, activation, width."""
     data = random_split(num_examples, architecture.input_shape)
-    fixture = Fixture(architecture, Dataset("random", data, data, ()))
+    fixture = Fixture(architecture, Dataset("random", data, data, NAMES))
     backends = {name: load_backend(name) for name in INSTALLED}
     for result in run_checks(fixture, backends, tuple(CHECK[number] for number in (1, 2, 4, 5, 6))):
         assert result.passed, (result.check.title, result.measurements)
@@ -337,7 +338,7 @@ def test_ties_may_count_as_correct_or_not_and_nothing_else_may(found, error, dra
     logits[2, 5] = 1 - 1e-9
     logits[3, 4] = 1
     images = np.zeros((4, 1, 28, 28), np.uint8)
-    fixture = Fixture(LENET5, Dataset("ties", drawn.train, Split(images, np.arange(4, dtype=np.uint8)), ()))
+    fixture = Fixture(LENET5, Dataset("ties", drawn.train, Split(images, np.arange(4, dtype=np.uint8)), NAMES))
     fixture.__dict__["test_logits"] = logits
     backend = Broken(load_backend("torch"), evaluate_accuracy=lambda _: lambda *_: found / 4)
     (result,) = run_checks(fixture, {"torch": backend}, (CHECK[9],))
@@ -351,7 +352,7 @@ def test_ties_may_count_as_correct_or_not_and_nothing_else_may(found, error, dra
 
 def test_logits_that_are_the_small_rest_of_large_terms_tie_by_the_terms(drawn):
     labels = np.zeros(2, np.uint8)
-    fixture = Fixture(LENET5, Dataset("t", drawn.train, Split(np.zeros((2, 1, 28, 28), np.uint8), labels), ()))
+    fixture = Fixture(LENET5, Dataset("t", drawn.train, Split(np.zeros((2, 1, 28, 28), np.uint8), labels), NAMES))
     fixture.parameters["dense3.bias"][:] = 1000
     logits = np.zeros((2, 10))
     logits[0, 1], logits[1, 1] = 1e-4, 1e-2
@@ -421,7 +422,7 @@ def test_every_tolerance_has_a_reason():
 @pytest.fixture
 def quick_checks(monkeypatch, drawn):
     """The command on random data with the first four checks alone."""
-    monkeypatch.setattr(parity_run, "load_dataset", lambda *_: drawn)
+    monkeypatch.setattr(parity, "dataset_from", lambda *_: drawn)
     monkeypatch.setattr(parity_run, "Fixture", partial(Fixture, **SHORT))
     monkeypatch.setattr(
         parity_run, "run_checks", lambda fixture, backends: run_checks(fixture, backends, PARITY_CHECKS[:4])
@@ -480,6 +481,6 @@ def test_the_command_exits_1_where_a_check_fails_and_names_the_layer(quick_check
 
 
 def test_the_command_refuses_data_that_is_too_small(drawn, monkeypatch, capsys):
-    monkeypatch.setattr(parity_run, "load_dataset", lambda *_: subset(drawn, 100, 100))
+    monkeypatch.setattr(parity, "dataset_from", lambda *_: subset(drawn, 100, 100))
     assert parity.main([]) == 2
     assert "has 100 training examples, but the checks need 3168" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def batches(
     ctx = framework_device(device)
 
     def load(index: numpy.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        X = np.array(data.images[index] / numpy.float32(255), ctx=ctx)
+        X = np.array(data.scaled(index), ctx=ctx)
         y = np.array(data.labels[index], dtype="int32", ctx=ctx)
         return X, y
 

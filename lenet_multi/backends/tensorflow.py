@@ -120,7 +120,7 @@ def batches(
         def of_epoch(order: tf.Tensor) -> tf.data.Dataset:
             def load(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 i = order[start : start + sampler.batch_size]
-                X = tf.cast(tf.gather(images, i), tf.float32) / 255
+                X = tf.cast(tf.gather(images, i), tf.float32) / data.max_pixel
                 return X, tf.gather(labels, i)
 
             return tf.data.Dataset.range(0, len(data), sampler.batch_size).map(load)

@@ -94,7 +94,7 @@ def batches(
 
     def load(index: np.ndarray) -> tuple[Tensor, Tensor]:
         i = torch.from_numpy(index).to(to)
-        return images.index_select(0, i) / 255, labels.index_select(0, i)
+        return images.index_select(0, i) / data.max_pixel, labels.index_select(0, i)
 
     return DataLoader(BatchSampler(len(data)) if sampler is None else sampler, load)
 

@@ -70,7 +70,7 @@ class Fixture:
             for name, value in start.items()
         }
         # The same mean logit for all classes: otherwise one class would win for every image.
-        images = self.dataset.train.subset(BATCH_SIZE).images.astype(np.float32) / 255
+        images = self.dataset.train.subset(BATCH_SIZE).scaled()
         logits = float64_reference.forward(self.architecture, parameters, images)[self.last_layer]
         parameters[f"{self.last_layer}.bias"] -= logits.mean(axis=0).astype(np.float32)
         return parameters
@@ -85,7 +85,7 @@ class Fixture:
         if not float64_reference.has_kinks(self.architecture):
             return self.dataset.train.subset(BATCH_SIZE)
         candidates = self.dataset.train.subset(4 * BATCH_SIZE)
-        images = candidates.images.astype(np.float32) / 255
+        images = candidates.scaled()
         kept = np.flatnonzero(~float64_reference.near_a_kink(self.architecture, self.parameters, images, KINK_MARGIN))
         kept = kept[:BATCH_SIZE] if len(kept) else np.arange(1)
         return Split(candidates.images[kept], candidates.labels[kept])
@@ -93,7 +93,7 @@ class Fixture:
     @cached_property
     def inputs(self) -> np.ndarray:
         """The batch's images scaled as in every backend, float32 (N, C, H, W)."""
-        return self.batch.images.astype(np.float32) / 255
+        return self.batch.scaled()
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -133,7 +133,7 @@ class Fixture:
         parameters = self.start
         losses = []
         for i in BatchSampler(len(data), TRAINING_BATCH_SIZE, self.seed, range(2)):
-            X, y = data.images[i].astype(np.float32) / 255, data.labels[i].astype(np.int64)
+            X, y = data.scaled(i), data.labels[i].astype(np.int64)
             loss, gradients = float64_reference.loss_and_gradients(self.architecture, parameters, X, y)
             parameters = float64_reference.sgd_step(parameters, gradients, self.lr)
             losses.append(loss)
@@ -143,9 +143,9 @@ class Fixture:
 
     @cached_property
     def test_logits(self) -> np.ndarray:
-        images = self.dataset.test.images
+        test = self.dataset.test
         # Small chunks reuse the memory of their float64 windows.
-        chunks = (images[i].astype(np.float32) / 255 for i in BatchSampler(len(images), TRAINING_BATCH_SIZE))
+        chunks = (test.scaled(i) for i in BatchSampler(len(test), TRAINING_BATCH_SIZE))
         return np.concatenate(
             [float64_reference.forward(self.architecture, self.parameters, X)[self.last_layer] for X in chunks]
         )

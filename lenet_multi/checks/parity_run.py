@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
@@ -13,7 +12,7 @@ from lenet_multi.backends import choose_backends, load_backend
 from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
 from lenet_multi.checks.parity_checks import CheckResult, run_checks
 from lenet_multi.checks.parity_table import as_json, failures, result_row, table_row
-from lenet_multi.data import load_dataset, require_images_fit
+from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
 from lenet_multi.runs.memory import require_memory
@@ -94,8 +93,7 @@ class ParityRun:
 
 def prepare_parity_run(
     architecture: Architecture,
-    dataset_name: str,
-    data_dir: Path | None,
+    load: Callable[[], Dataset],
     backends: str = "all",
     loop: str = "plain",
     device: str = "cpu",
@@ -106,8 +104,7 @@ def prepare_parity_run(
 
     Args:
         architecture: the network.
-        dataset_name: the name for `load_dataset`.
-        data_dir: the folder for `load_dataset`.
+        load: loads the data, whose images and classes the network is adapted to.
         backends: names separated by commas, or `all`.
         loop: one of `LOOPS`.
         device: where the backends compute.
@@ -118,8 +115,8 @@ def prepare_parity_run(
         UserError: as `choose_backends`, when a device is unknown, or when the data set is too small.
     """
     names, left_out = choose_backends(backends)
-    dataset = load_dataset(dataset_name, data_dir)
-    require_images_fit(architecture, dataset)
+    dataset = load()
+    architecture = architecture.for_data(dataset.image_shape, dataset.num_classes)
     fixture = Fixture(architecture, dataset, device, seed, lr)
     least = max(BATCH_SIZE, examples_for(fixture.training_steps))
     if len(dataset.train) < least:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lenet_multi.architecture import NUM_CLASSES, Architecture
+from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS, load_backend
 from lenet_multi.checks.fixture import Fixture
 from lenet_multi.checks.float64_reference import log_softmax
@@ -18,7 +18,7 @@ from lenet_multi.checks.layer_checks import LEAST_LOSS
 from lenet_multi.checks.layer_shapes import LayerShapes, measure_layer_shapes
 from lenet_multi.checks.parity_checks import PARITY_CHECKS, CheckResult, ParityCheck, run_checks
 from lenet_multi.checks.parity_table import as_json
-from lenet_multi.data import BatchSampler, Dataset
+from lenet_multi.data import BatchSampler, Dataset, Split
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.weights import Parameters
 from lenet_multi.training.points import Point
@@ -28,32 +28,32 @@ PARITY_TEST_IMAGES = 2000  # the float64 reference is slow
 
 
 def predict(
-    backend_name: str, architecture: Architecture, parameters: Parameters, images: np.ndarray, device: str = "auto"
+    backend_name: str, architecture: Architecture, parameters: Parameters, data: Split, device: str = "auto"
 ) -> np.ndarray:
-    """The logits of a backend's network for images.
+    """The logits of a backend's network for the images of a split.
 
     Args:
         backend_name: canonical name.
         architecture: the network.
         parameters: canonical parameters (`Architecture.parameter_shapes`).
-        images: uint8 (N, C, H, W).
+        data: the split.
         device: where the backend computes.
 
     Returns:
         float32 (N, classes).
     """
     backend = load_backend(backend_name)
-    require_memory(backend, architecture, device, min(CHUNK, len(images)))
+    require_memory(backend, architecture, device, min(CHUNK, len(data)))
     net = backend.LeNet(architecture, device=device)
     backend.set_parameters(net, parameters)
     last = list(architecture.named_layers)[-1]
-    chunks = (images[i].astype(np.float32) / 255 for i in BatchSampler(len(images), CHUNK))
+    chunks = (data.scaled(i) for i in BatchSampler(len(data), CHUNK))
     return np.concatenate([backend.layer_outputs(net, X)[last] for X in chunks])
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """The number of examples of each class (rows) by predicted class (columns): int (classes, classes)."""
-    counts = np.zeros((NUM_CLASSES, NUM_CLASSES), int)
+    counts = np.zeros((num_classes, num_classes), int)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
@@ -225,7 +225,10 @@ class Findings:
             "class_names": list(self.dataset.class_names),
             "labels": self.labels.tolist(),
             "predicted": {net.name: net.predicted.tolist() for net in self.networks},
-            "confusion": {net.name: confusion_matrix(self.labels, net.predicted).tolist() for net in self.networks},
+            "confusion": {
+                net.name: confusion_matrix(self.labels, net.predicted, self.dataset.num_classes).tolist()
+                for net in self.networks
+            },
             "misclassified": {net.name: net.misclassified(self.labels).tolist() for net in self.networks},
             "disagreements": [
                 {**pair._asdict(), "count": len(pair.examples), "examples": pair.examples.tolist()}

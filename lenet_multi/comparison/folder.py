@@ -220,9 +220,12 @@ def existing_run(
         raise UserError(
             f"the run in '{folder}' was trained in {trained_in}, not in {spec.backend}: choose another --out"
         )
+    described = architecture_from(args)
+    if described:
+        described = described.for_data(dataset.image_shape, dataset.num_classes)
     given_and_actual: dict[str, tuple[Any, Any]] = {
         "dataset": ({"sha256": digest}, {"sha256": run.settings.data_sha256}),
-        "network": (architecture_from(args) or run.architecture, run.architecture),
+        "network": (described or run.architecture, run.architecture),
     }
     for setting in fields(Settings):
         given, actual = getattr(args, setting.name, None), getattr(run.settings, setting.name)

@@ -46,24 +46,24 @@ def page(comparison: Comparison) -> str:
             for panel, title in PANELS.items()
         ],
         legend=[(net.title, _swatch(number)) for number, net in enumerate(networks)],
-        confusions=[(net, confusion_matrix(labels, net.predicted)) for net in networks],
+        confusions=[(net, confusion_matrix(labels, net.predicted, findings.dataset.num_classes)) for net in networks],
         classes=findings.dataset.class_names,
         labels=labels,
         pictures=PICTURES,
         pictures_of_pair=PICTURES_OF_PAIR,
         listed=LISTED,
         by_name={net.name: net for net in networks},
-        picture=lambda number: data_uri(findings.dataset.test.images[number]),
+        picture=lambda number: data_uri(findings.dataset.test.scaled(number)),
     )
 
 
 def data_uri(image: np.ndarray) -> str:
-    """An image uint8 (C, H, W) of one or three channels as a PNG in a data URI."""
+    """An image (C, H, W) with pixels in [0, 1], of one or three channels, as a PNG in a data URI."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    imsave(buffer, pixels, cmap="gray", vmin=0, vmax=255, format="png")
+    imsave(buffer, pixels, cmap="gray", vmin=0, vmax=1, format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

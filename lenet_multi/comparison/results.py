@@ -12,7 +12,7 @@ from lenet_multi.comparison.findings import Findings
 from lenet_multi.comparison.plan import Plan, RunSpec
 from lenet_multi.runs.checkpoint import Run
 from lenet_multi.runs.outputs import summary
-from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
+from lenet_multi.training.chance_loss import chance_loss, is_chance_loss
 from lenet_multi.training.curves import draw_overlaid
 
 if TYPE_CHECKING:
@@ -116,8 +116,9 @@ class Comparison:
             if not result.run:
                 continue
             name, segments, loss = result.spec.name, result.run.segments, result.run.points[-1].train_loss
-            if is_chance_loss(loss, result.run.epochs_done, result.run.settings.num_train):
-                chance = f"the chance loss of {CHANCE_LOSS:.3f}"
+            num_classes = result.run.architecture.num_classes
+            if is_chance_loss(loss, num_classes, result.run.epochs_done, result.run.settings.num_train):
+                chance = f"the chance loss of {chance_loss(num_classes):.3f}"
                 notes.append(f"{name} has learned nothing: its loss is still about {chance}")
             if len(segments) > 1:
                 notes.append(

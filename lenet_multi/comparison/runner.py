@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lenet_multi.architecture import PRESETS, Architecture
+from lenet_multi.architecture import Architecture
 from lenet_multi.backends import installed_backends, note_left_out, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.comparison.findings import ComparedNetwork, examine, predict
@@ -36,13 +36,13 @@ from lenet_multi.comparison.page import page
 from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, VaryGroup
 from lenet_multi.comparison.results import Comparison, RunResult
 from lenet_multi.comparison.vary import parse_backends, parse_vary
-from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
+from lenet_multi.data import Dataset, require_fit
 from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import svg
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
-from lenet_multi.runs.options import DEFAULTS, architecture_from, network_of, recipe, run_parser
+from lenet_multi.runs.options import DEFAULTS, dataset_from, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
-from lenet_multi.runs.weights import architecture_of, load_header
+from lenet_multi.runs.trainer import network_for, size_of_weights
 from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
 from lenet_multi.system.machine import describe_machine
@@ -155,9 +155,10 @@ def _run_locked(
 
     # Before the first run starts, refuse what any run would refuse.
     args_of = {spec.name: _parsed(plan, spec, out) for spec in plan.specs}
-    dataset = load_dataset(options.get("dataset", DEFAULTS["dataset"]), options.get("data-dir"))
+    first = args_of[plan.specs[0].name]
+    dataset = dataset_from(first, DEFAULTS["dataset"], size=size_of_weights(first.weights))
     plan = replace(plan, options=options | {"dataset": dataset.name})
-    digest = data_digest(dataset)
+    digest = dataset.digest
     loops = {spec.folder: before.requested_loop(spec) for spec in before.specs} if before else {}
     found = {
         spec.name: existing_run(out, plan, spec, args_of[spec.name], dataset, digest, loops.get(spec.folder))
@@ -166,9 +167,9 @@ def _run_locked(
     for spec in plan.specs:
         if found[spec.name] is None:
             require_absent(out / spec.folder, OUTPUTS)
-    networks = {name: run.architecture if run else _architecture(args_of[name]) for name, run in found.items()}
+    networks = {name: run.architecture if run else network_for(args_of[name], dataset) for name, run in found.items()}
     for architecture in networks.values():
-        require_images_fit(architecture, dataset)
+        require_fit(architecture, dataset)
     if same_start:
         require_same_start(out, before, found, networks)
     if before:
@@ -176,7 +177,7 @@ def _run_locked(
 
     note_left_out(left_out)
     try:
-        results = _train_all(plan, args_of, found, out)
+        results = _train_all(plan, args_of, networks, found, out)
         say("comparing the networks")
         return _write_results(out, plan, results, dataset)
     except KeyboardInterrupt:
@@ -198,16 +199,12 @@ def _parsed(plan: Plan, spec: RunSpec, out: Path) -> argparse.Namespace:
     return args
 
 
-def _architecture(args: argparse.Namespace) -> Architecture:
-    """The network that a new run would train."""
-    architecture = architecture_from(args)
-    if args.weights:
-        return architecture_of(args.weights, *load_header(args.weights), architecture)
-    return architecture or PRESETS["lenet5"]
-
-
 def _train_all(
-    plan: Plan, args_of: Mapping[str, argparse.Namespace], found: Mapping[str, Run | None], out: Path
+    plan: Plan,
+    args_of: Mapping[str, argparse.Namespace],
+    networks: Mapping[str, Architecture],
+    found: Mapping[str, Run | None],
+    out: Path,
 ) -> list[RunResult]:
     """Train the runs that are not complete, one after the other, each in a process of its own."""
     results = [RunResult(spec) for spec in plan.specs]
@@ -215,7 +212,7 @@ def _train_all(
         (out / name).unlink(missing_ok=True)
     save_progress(out, plan, results)
     if plan.same_start and not has_runs(out):
-        _write_initial_weights(plan, args_of[plan.specs[0].name], out)
+        _write_initial_weights(plan, args_of[plan.specs[0].name], networks[plan.specs[0].name], out)
     for number, spec in enumerate(plan.specs):
         say(f"[{number + 1}/{len(results)}] {spec.name}")
         results[number] = _train_one(plan, spec, args_of[spec.name], out, found[spec.name])
@@ -225,7 +222,7 @@ def _train_all(
     return results
 
 
-def _write_initial_weights(plan: Plan, args: argparse.Namespace, out: Path) -> None:
+def _write_initial_weights(plan: Plan, args: argparse.Namespace, architecture: Architecture, out: Path) -> None:
     """Write the initial weights of the first run.
 
     Raises:
@@ -236,7 +233,7 @@ def _write_initial_weights(plan: Plan, args: argparse.Namespace, out: Path) -> N
     say(f"drawing the initial weights of {first.name} for all runs")
     spec = {
         "backend": first.backend,
-        "architecture": network_of(args).to_dict(),
+        "architecture": architecture.to_dict(),
         "seed": recipe(args, args.architecture)["seed"],
         "device": args.device,
     }
@@ -271,7 +268,7 @@ def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dat
         run, parameters = load_checkpoint(out / spec.folder)
         try:
             device = plan.options.get("device", spec.varied.get("device", "auto"))
-            logits = predict(spec.backend, run.architecture, parameters, dataset.test.images, device)
+            logits = predict(spec.backend, run.architecture, parameters, dataset.test, device)
         except Exception as problem:  # whatever a framework raises, keep the other results
             reason = f"trained, but cannot be run: {type(problem).__name__}: {' '.join(str(problem).split())}"
             results[number] = RunResult(spec, reason=reason)

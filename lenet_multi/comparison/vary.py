@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from lenet_multi.backends import choose_backends
 from lenet_multi.comparison.plan import OPTIONS, VaryGroup
 from lenet_multi.errors import UserError
-from lenet_multi.runs.options import DEFAULTS
+from lenet_multi.runs.options import DATA_OPTIONS, DEFAULTS
 
-NOT_VARIED = ("dataset", "data-dir")  # all networks of a comparison are tested on the same data
+NOT_VARIED = tuple(option.name for option in DATA_OPTIONS)  # all networks of a comparison are tested on the same data
 
 
 def parse_vary(groups: Sequence[Sequence[str]]) -> list[VaryGroup]:

@@ -1,22 +1,21 @@
-"""Data sets: Fashion-MNIST, MNIST, a folder of IDX files, and images drawn by code.
+"""Data sets: Fashion-MNIST, MNIST, a folder of images or of IDX files, and images drawn by code.
 
 Images stay unsigned bytes in memory, as published. A backend gathers each batch by index and scales it to [0, 1].
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
-from lenet_multi.architecture import NUM_CLASSES, Architecture
+from lenet_multi.architecture import NUM_CLASSES
 from lenet_multi.data import published, synthetic
 from lenet_multi.data.batches import BatchSampler, DataLoader, epoch_order
+from lenet_multi.data.dataset import Dataset, Split, require_fit
 from lenet_multi.data.idx import (
     FILE_NAMES,
     IMAGES_MAGIC,
@@ -27,6 +26,7 @@ from lenet_multi.data.idx import (
     read_payload,
     to_idx,
 )
+from lenet_multi.data.image_folder import FolderOptions, has_class_folders, load_image_folder
 from lenet_multi.errors import UserError
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.folder_lock import locked_folder
@@ -39,83 +39,13 @@ __all__ = [
     "Dataset",
     "Split",
     "cache_folder",
-    "data_digest",
     "epoch_order",
+    "is_image_folder",
     "load_dataset",
-    "require_images_fit",
+    "require_fit",
 ]
 
 DATASETS = ("auto", *published.PUBLISHED, "synthetic")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images and their labels.
-
-    Args:
-        images: uint8 (N, C, H, W), the pixels from 0 to 255: the backends scale them to [0, 1].
-        labels: integers (N,) from 0 to 9, usually uint8.
-
-    Raises:
-        DataError: if an array has another dtype, shape or range, or there are more images than labels, or fewer.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        for what, array in (("images", self.images), ("labels", self.labels)):
-            if not isinstance(array, np.ndarray):
-                raise DataError(f"{what} of type {type(array).__name__}, expected a NumPy array: use numpy.asarray")
-        if self.images.dtype != np.uint8:
-            raise DataError(
-                f"images of dtype {self.images.dtype}, expected uint8, the pixels from 0 to 255: do not scale them, "
-                "because the backends do"
-            )
-        if self.images.ndim != 4:
-            advice = "add the axis of the channels, as in images[:, np.newaxis]" if self.images.ndim == 3 else "reshape"
-            raise DataError(f"images of shape {self.images.shape}, expected (N, channels, height, width): {advice}")
-        if self.labels.ndim != 1 or not np.issubdtype(self.labels.dtype, np.integer):
-            raise DataError(
-                f"labels of dtype {self.labels.dtype} and shape {self.labels.shape}, expected integers (N,): one class "
-                "index for each image"
-            )
-        if len(self.images) != len(self.labels):
-            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels: pass one label for each image")
-        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < NUM_CLASSES:
-            raise DataError(
-                f"labels from {self.labels.min()} to {self.labels.max()}, expected 0 to {NUM_CLASSES - 1}: relabel the "
-                "data"
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, num_examples: int) -> Split:
-        """The first `num_examples` examples."""
-        return Split(self.images[:num_examples], self.labels[:num_examples])
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set in memory.
-
-    `name` is `fashion-mnist`, `mnist`, `synthetic` or the path of a folder. `class_names` names the labels 0 to 9.
-    """
-
-    name: str
-    train: Split
-    test: Split
-    class_names: tuple[str, ...]
-
-
-def data_digest(dataset: Dataset) -> str:
-    """SHA-256 over the images and labels: two runs with the same digest saw the same data."""
-    digest = hashlib.sha256()
-    for split in (dataset.train, dataset.test):
-        digest.update(split.images.tobytes())
-        digest.update(split.labels.tobytes())
-    return digest.hexdigest()
 
 
 def cache_folder() -> Path:
@@ -123,22 +53,40 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("lenet_multi")
 
 
-def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Dataset:
+def load_dataset(
+    name: str = "auto",
+    data_dir: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    test_fraction: float | None = None,
+    split_seed: int = 0,
+) -> Dataset:
     """Load a data set into memory. Download or draw it first if necessary.
 
     Args:
         name: `fashion-mnist` or `mnist`, read from disk or downloaded; `synthetic`, images drawn by code; the path of a
-            folder with four IDX files that have Fashion-MNIST's file names; or `auto`: Fashion-MNIST if it is on disk
-            or can be downloaded, otherwise `synthetic`, with a warning on standard error.
+            folder; or `auto`: Fashion-MNIST if it is on disk or can be downloaded, otherwise `synthetic`, with a
+            warning on standard error. A folder holds four IDX files that have Fashion-MNIST's file names, or a folder
+            of PNG or JPEG files for each class, or both `train` and `test` with such class folders.
         data_dir: the first folder to search for the subfolder of a published data set, and the folder to download it
             to. The folder in `$LENET_MULTI_DATA` and the user's cache folder are searched next; without `data_dir` the
             first of them is the folder to download to.
+        image_size: height and width that the files of a folder of images are resized to; not needed if they have one
+            size.
+        test_fraction: the part of each class of such a folder that is held out for testing, if it has no `train` and
+            `test`; by default 0.2.
+        split_seed: seed of the choice of these images.
 
     Raises:
         DataError: if a file is missing or damaged, or does not match the others.
     """
     if not name:
-        raise DataError(f"dataset '': choose one of {', '.join(DATASETS)}, or a folder with four IDX files")
+        raise DataError(f"dataset '': choose one of {', '.join(DATASETS)}, or a folder with images")
+    options = FolderOptions(image_size, test_fraction, split_seed)
+    if is_image_folder(name):
+        return load_image_folder(Path(name), options)
+    if options != FolderOptions():
+        option = "--image-size" if image_size else "--test-fraction" if test_fraction else "--split-seed"
+        raise DataError(f"{option} is for folders of PNG or JPEG files, and dataset '{name}' is none: omit {option}")
     if name == "auto":
         try:
             return load_dataset("fashion-mnist", data_dir)
@@ -159,18 +107,14 @@ def load_dataset(name: str = "auto", data_dir: str | Path | None = None) -> Data
     return _load_folder(name)
 
 
-def require_images_fit(architecture: Architecture, dataset: Dataset) -> None:
-    """Check that the images of a data set have the network's input shape.
+def is_image_folder(name: str) -> bool:
+    """Whether a data set's name is the path of a folder of images in class folders."""
+    folder = Path(name)
+    return name not in DATASETS and folder.is_dir() and not _has_idx(folder) and has_class_folders(folder)
 
-    Raises:
-        DataError: if they have another shape.
-    """
-    shape = dataset.train.images.shape[1:]
-    if architecture.input_shape != shape:
-        found, expected = (" x ".join(map(str, size)) for size in (shape, architecture.input_shape))
-        raise DataError(
-            f"dataset '{dataset.name}' has images of {found}, expected {expected} for this network: rescale the images"
-        )
+
+def _has_idx(folder: Path) -> bool:
+    return any(find_file(folder, name) for name in FILE_NAMES.values())
 
 
 def _load_folder(name: str) -> Dataset:
@@ -178,17 +122,26 @@ def _load_folder(name: str) -> Dataset:
     if not folder.is_dir():
         raise DataError(
             f"dataset '{name}' is neither a known data set nor a folder: "
-            f"choose one of {', '.join(DATASETS)}, or a folder with four IDX files"
+            f"choose one of {', '.join(DATASETS)}, or a folder with images"
+        )
+    if not _has_idx(folder):
+        raise DataError(
+            f"dataset folder '{folder}' has neither folders of PNG or JPEG files nor IDX files: see docs/data.md"
         )
     missing = [name for name in FILE_NAMES.values() if find_file(folder, name) is None]
     if missing:
         raise DataError(f"dataset folder '{folder}' lacks {', '.join(missing)}: add the missing files, plain or .gz")
     payloads = {file: read_payload(find_file(folder, file) or folder) for file in FILE_NAMES.values()}
-    return _dataset(str(folder.resolve()), folder, payloads, tuple(map(str, range(NUM_CLASSES))))
+    return _dataset(str(folder.resolve()), folder, payloads)
 
 
-def _dataset(name: str, folder: Path, payloads: dict[str, bytearray], class_names: tuple[str, ...]) -> Dataset:
-    """Parse the four payloads and check that they match."""
+def _dataset(
+    name: str, folder: Path, payloads: dict[str, bytearray], class_names: tuple[str, ...] | None = None
+) -> Dataset:
+    """Parse the four payloads and check that they match.
+
+    Without names the classes are numbers: ten, as in MNIST, or as many as the largest label needs.
+    """
     splits = {}
     for which in ("train", "test"):
         images_file, labels_file = FILE_NAMES[f"{which} images"], FILE_NAMES[f"{which} labels"]
@@ -201,16 +154,23 @@ def _dataset(name: str, folder: Path, payloads: dict[str, bytearray], class_name
             )
         if len(images) == 0:
             raise DataError(f"{folder / images_file}: contains no images, expected at least one")
-        if labels.max() >= NUM_CLASSES:
+        if class_names and labels.max() >= len(class_names):
             raise DataError(
-                f"{folder / labels_file}: label {labels.max()}, expected 0 to {NUM_CLASSES - 1}: relabel the data"
+                f"{folder / labels_file}: label {labels.max()}, expected 0 to {len(class_names) - 1}: relabel the data"
             )
         splits[which] = Split(images[:, np.newaxis], labels)
     sizes = {which: split.images.shape[2:] for which, split in splits.items()}
     if sizes["train"] != sizes["test"]:
         train, test = ("{} x {}".format(*size) for size in sizes.values())
         raise DataError(f"{folder}: training images are {train} but test images {test} pixels: use one size")
-    return Dataset(name, splits["train"], splits["test"], class_names)
+    num_classes = max(1 + int(splits["train"].labels.max()), NUM_CLASSES)
+    largest = int(splits["test"].labels.max())
+    if largest >= num_classes:
+        raise DataError(
+            f"{folder / FILE_NAMES['test labels']}: label {largest}, expected 0 to {num_classes - 1} as in the "
+            "training data: relabel the data"
+        )
+    return Dataset(name, splits["train"], splits["test"], class_names or tuple(map(str, range(num_classes))))
 
 
 def _load_synthetic() -> Dataset:

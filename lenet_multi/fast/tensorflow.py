@@ -60,7 +60,7 @@ def train(
     recorder.start(num_epochs, len(train_data))
     with net.distribute_strategy.scope():  # the strategy that the network was built in
         # Both networks take example indices and gather the images on their device.
-        train_net, test_net = (FasterNet(net, data.images, batch_size) for data in (train_data, test_data))
+        train_net, test_net = (FasterNet(net, data, batch_size) for data in (train_data, test_data))
         optimizer = keras.optimizers.SGD(learning_rate=float(lr))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         train_net.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from lenet_multi.data import Split
 from lenet_multi.fast.batch_parts import NUM_PARTS
 
 MAX_CHANNELS = 16  # convolutions with more channels already fill the processor's registers
@@ -28,26 +29,28 @@ class FasterNet(keras.Model):
 
     Args:
         net: a network. If it is not sequential, its layers run unchanged.
-        images: uint8 (N, C, H, W), stored on the network's device. If given, the input is example indices instead of
+        data: if given, its images are stored on the network's device. The input is then example indices instead of
             images, and the images are gathered and scaled on that device.
         batch_size: `train_on_batch` and `test_on_batch` divide their examples into batches of this size.
     """
 
-    def __init__(self, net: keras.Model, images: np.ndarray | None = None, batch_size: int = 256) -> None:
+    def __init__(self, net: keras.Model, data: Split | None = None, batch_size: int = 256) -> None:
         super().__init__()
         self.net = net
         self.batch_size = batch_size
         device = net.weights[0].value.device
         on_cpu = "CPU" in device
         # TensorFlow crashes on parts without examples.
-        smallest = NUM_PARTS if images is None else len(images) % batch_size or min(batch_size, len(images))
+        smallest = NUM_PARTS if data is None else len(data) % batch_size or min(batch_size, len(data))
         self.num_parts = NUM_PARTS if on_cpu and smallest >= NUM_PARTS else 1
         self.steps = pool_convolutions(net.layers) if on_cpu and isinstance(net, keras.Sequential) else [net]
         self.images = None
-        if images is not None:
+        if data is not None:
+            self.max_pixel = data.max_pixel
+            # A GPU cannot gather bytes. float16 represents 0 to 255 exactly.
+            dtype = tf.float16 if data.images.dtype == np.uint8 and not on_cpu else data.images.dtype
             with tf.device(device):
-                # A GPU cannot gather bytes. float16 represents 0 to 255 exactly.
-                self.images = tf.constant(images.transpose(0, 2, 3, 1), tf.uint8 if on_cpu else tf.float16)
+                self.images = tf.constant(data.images.transpose(0, 2, 3, 1), dtype)
                 if isinstance(self.steps[0], PooledConvolution):
                     self.images = self.steps[0].blocks(self.images)
         # TensorFlow warns when it traces one function often. A partial makes a new function for each network.
@@ -92,7 +95,7 @@ class FasterNet(keras.Model):
         for part in range(self.num_parts):
             x = X[part * size // self.num_parts : (part + 1) * size // self.num_parts]
             if self.images is not None:
-                x = tf.cast(tf.gather(self.images, x), tf.float32) / 255
+                x = tf.cast(tf.gather(self.images, x), tf.float32) / self.max_pixel
             for step in steps:
                 x = step(x)
             outputs.append(x)

@@ -58,7 +58,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Run:
-    """The state of a run; `backend` and `loop` (one of `LOOPS`) are those that train it now, or trained it last."""
+    """The state of a run; `backend` and `loop` (one of `LOOPS`) are those that train it now, or trained it last.
+
+    `class_names` names the network's outputs; it is empty in the files of earlier versions.
+    """
 
     architecture: Architecture
     settings: Settings
@@ -66,6 +69,7 @@ class Run:
     loop: str
     points: list[Point] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    class_names: tuple[str, ...] = ()
 
     @property
     def epochs_done(self) -> int:
@@ -78,6 +82,7 @@ def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
         "settings": asdict(run.settings),
         "backend": run.backend,
         "loop": run.loop,
+        "class_names": list(run.class_names),
         "points": [asdict(point) for point in run.points],
         "segments": [asdict(segment) for segment in run.segments],
     }
@@ -118,6 +123,21 @@ def require_run(folder: Path) -> None:
         raise UserError(f"--resume: '{folder}' holds no {CHECKPOINT}, so there is no run to resume: {advice}")
 
 
+def data_of(metadata: Mapping[str, Any], architecture: Architecture) -> tuple[Settings | None, tuple[str, ...]]:
+    """What the metadata of a weights file tells of the data: the run's settings, and the names of the classes.
+
+    They are None and empty where the file does not tell, as if it is not of a run.
+    """
+    described = metadata.get("run", {})
+    try:
+        settings = _checked(Settings, _renamed(described["settings"]))
+        names = tuple(described.get("class_names", ()))
+        known = len(names) == architecture.num_classes and all(isinstance(name, str) for name in names)
+        return settings, names if known else ()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None, ()
+
+
 def _read(folder: Path) -> tuple[Run, Arrays]:
     require_run(folder)
     path = folder / CHECKPOINT
@@ -131,6 +151,7 @@ def _read(folder: Path) -> tuple[Run, Arrays]:
             described.get("loop", DEFAULT_LOOP),
             [_checked(Point, point) for point in described["points"]],
             [_checked(Segment, {"loop": DEFAULT_LOOP} | segment) for segment in described["segments"]],
+            tuple(described.get("class_names", ())),
         )
         _require_consistent(run)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
@@ -170,6 +191,10 @@ def _require_consistent(run: Run) -> None:
         and (settings.lr_decay_epoch is None or settings.lr_decay_epoch > 0)
         and settings.batch_size > 0
         and settings.seed >= 0
+        and settings.split_seed >= 0
+        and (settings.test_fraction is None or 0 < settings.test_fraction < 1)
+        and all(isinstance(name, str) for name in run.class_names)
+        and len(run.class_names) in (0, run.architecture.num_classes)
         and 0 <= run.epochs_done <= settings.epochs
         and bool(run.points) == bool(run.segments)
         and (last is None or (last.test_acc is not None and last.epoch == run.epochs_done))

@@ -18,6 +18,8 @@ from lenet_multi.architecture import (
     lenet,
 )
 from lenet_multi.backends import ALIASES, BACKENDS, LOOPS
+from lenet_multi.data import Dataset, is_image_folder, load_dataset
+from lenet_multi.data.image_folder import TEST_FRACTION, Size
 from lenet_multi.runs.checkpoint import MAX_EPOCHS
 from lenet_multi.runs.weights import WeightsError, weights_file
 from lenet_multi.system.option_parser import (
@@ -30,6 +32,7 @@ from lenet_multi.system.option_parser import (
     positive_int,
     seed_number,
 )
+from lenet_multi.training.settings import Settings
 
 
 def weights_path(text: str) -> Path:
@@ -38,6 +41,22 @@ def weights_path(text: str) -> Path:
         return weights_file(path_argument(text))
     except WeightsError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """`32,48` as (32, 48)."""
+    size = int_list(text)
+    if len(size) != 2 or min(size) < 1:
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected height and width, as in 32,32")
+    return size[0], size[1]
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1."""
+    number = positive_float(text)
+    if number >= 1:
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected a number above 0 and below 1")
+    return number
 
 
 # The chapter's recipe. On the command line these options are None until given: a resumed run has its own values.
@@ -69,7 +88,7 @@ DATA_OPTIONS = (
     Option(
         "dataset",
         "auto (Fashion-MNIST if available, else synthetic), fashion-mnist, mnist, synthetic, or the path of a folder "
-        "with four IDX files (default: auto)",
+        "of images: PNG or JPEG files in a folder for each class, or four IDX files (default: auto)",
         metavar="NAME",
     ),
     Option(
@@ -79,6 +98,20 @@ DATA_OPTIONS = (
         type=path_argument,
         metavar="DIR",
     ),
+    Option(
+        "image-size",
+        "resize the files of a folder of images to this height and width (default: their size, if they have one)",
+        type=image_size,
+        metavar="H,W",
+    ),
+    Option(
+        "test-fraction",
+        "part of each class in a folder of images to hold out for testing, if it has no train/ and test/ "
+        f"(default: {TEST_FRACTION})",
+        type=fraction,
+        metavar="X",
+    ),
+    Option("split-seed", "seed of the choice of these images (default: 0)", type=seed_number, metavar="N"),
 )
 DEVICE = Option(
     "device", "auto (the first GPU, else the CPU), cpu, gpu, or gpu:N as in gpu:1 (default: auto)", default="auto"
@@ -187,6 +220,28 @@ def architecture_from(args: argparse.Namespace) -> Architecture | None:
     if not given and not args.architecture:
         return None
     return lenet(**{**PRESET_SETTINGS[args.architecture or "lenet5"], **given})
+
+
+def dataset_from(args: argparse.Namespace, name: str, run: Settings | None = None, size: Size | None = None) -> Dataset:
+    """Load the data that the options select.
+
+    Args:
+        args: with the options in `DATA_OPTIONS`.
+        name: the data set, if `--dataset` is not given.
+        run: the settings of a run on this data, whose test images are held out again.
+        size: the height and width that the network expects.
+
+    Raises:
+        DataError: as for `load_dataset`.
+    """
+    chosen = name if args.dataset is None else args.dataset
+    fraction, seed = args.test_fraction, args.split_seed
+    if run and chosen == run.dataset:
+        fraction = run.test_fraction if fraction is None else fraction
+        seed = run.split_seed if seed is None else seed
+    if is_image_folder(chosen) and args.image_size is None:
+        return load_dataset(chosen, args.data_dir, size, fraction, seed or 0)
+    return load_dataset(chosen, args.data_dir, args.image_size, fraction, seed or 0)
 
 
 def recipe(args: argparse.Namespace, preset: str | None) -> dict[str, Any]:

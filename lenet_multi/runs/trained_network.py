@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from functools import cached_property, partial
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend
-from lenet_multi.data import DATASETS, BatchSampler, Dataset, load_dataset, require_images_fit
+from lenet_multi.data import DATASETS, BatchSampler, Dataset, require_fit
+from lenet_multi.runs.checkpoint import data_of
 from lenet_multi.runs.memory import require_memory
-from lenet_multi.runs.options import architecture_from
+from lenet_multi.runs.options import architecture_from, dataset_from
 from lenet_multi.runs.weights import Parameters, load_network
 from lenet_multi.system.stderr import say
 
@@ -25,24 +25,26 @@ class TrainedNetwork:
     Args:
         architecture: the network.
         parameters: canonical ones.
-        dataset_name: as for `load_dataset`.
-        data_dir: likewise.
+        class_names: the names of the network's outputs; empty if the file has none.
+        dataset_name: what `load` loads.
+        load: loads the data.
     """
 
     architecture: Architecture
     parameters: Parameters
+    class_names: tuple[str, ...]
     dataset_name: str
-    data_dir: Path | None
+    load: Callable[[], Dataset]
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data, loaded on first use.
 
         Raises:
-            DataError: when the data cannot be loaded, or its images do not fit the network.
+            DataError: when the data cannot be loaded, or does not fit the network.
         """
-        dataset = load_dataset(self.dataset_name, self.data_dir)
-        require_images_fit(self.architecture, dataset)
+        dataset = self.load()
+        require_fit(self.architecture, dataset)
         return dataset
 
 
@@ -50,24 +52,18 @@ def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
     """Load the network of `--weights`, with the data of `--dataset`, by default the data that it was trained on.
 
     Args:
-        args: `weights`, `dataset`, `data_dir` and the network options.
+        args: `weights`, and the options of the data and the network.
 
     Raises:
         UserError: when the file cannot be used, or the parameters do not fit the network.
     """
     architecture, parameters, metadata = load_network(args.weights, architecture_from(args))
-    dataset_name = _trained_on(metadata) if args.dataset is None else args.dataset
-    return TrainedNetwork(architecture, parameters, dataset_name, args.data_dir)
-
-
-def _trained_on(metadata: dict[str, Any]) -> str:
-    """The data set that the parameters were trained on, if the file names one that still exists; else `auto`."""
-    settings = metadata.get("run", {}).get("settings")
-    name = settings.get("dataset") if isinstance(settings, dict) else None
-    if not isinstance(name, str):
-        return "auto"
+    settings, class_names = data_of(metadata, architecture)
+    name = settings.dataset if settings else "auto"
     # `Path.is_dir` raises an error for a very long name.
-    return name if name in DATASETS or os.path.isdir(name) else "auto"  # noqa: PTH112
+    name = name if name in DATASETS or os.path.isdir(name) else "auto"  # noqa: PTH112
+    load = partial(dataset_from, args, name, settings, architecture.input_shape[1:])
+    return TrainedNetwork(architecture, parameters, class_names, name, load)
 
 
 def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, device: str, batch_size: int) -> float:

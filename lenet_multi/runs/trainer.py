@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_multi.architecture import PRESETS
+from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend, require_installed
-from lenet_multi.data import Dataset, data_digest, load_dataset, require_images_fit
+from lenet_multi.data import Dataset, require_fit
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
 from lenet_multi.runs.checkpoint import (
@@ -27,15 +27,15 @@ from lenet_multi.runs.checkpoint import (
     save_checkpoint,
 )
 from lenet_multi.runs.memory import require_memory
-from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
+from lenet_multi.runs.options import DEFAULTS, architecture_from, dataset_from, network_of, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
-from lenet_multi.runs.weights import Parameters, architecture_of, load_network
+from lenet_multi.runs.weights import Parameters, architecture_of, load_header, load_network
 from lenet_multi.system.atomic_files import require_absent
 from lenet_multi.system.option_parser import option_words
 from lenet_multi.system.process import peak_rss_mb
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
-from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
+from lenet_multi.training.chance_loss import chance_loss, is_chance_loss
 from lenet_multi.training.recorder import DivergenceError, Recorder, closing_lines
 from lenet_multi.training.schedule import ScheduledRecorder, lr_schedule
 from lenet_multi.training.settings import Settings
@@ -81,15 +81,15 @@ def start_run(args: argparse.Namespace) -> None:
         )
     if args.out:
         require_absent(args.out, OUTPUTS)
-    architecture, parameters, preset = architecture_from(args), None, args.architecture
+    dataset = dataset_from(args, DEFAULTS["dataset"], size=size_of_weights(args.weights))
+    architecture, parameters, preset = network_for(args, dataset), None, args.architecture
     if args.weights:
-        architecture, parameters, _ = load_network(args.weights, architecture)
+        _, parameters, _ = load_network(args.weights, architecture)
         preset = preset or architecture.name
     values = recipe(args, preset)
-    dataset = load_dataset(values["dataset"], args.data_dir)
     settings = Settings(
         dataset=dataset.name,
-        data_sha256=data_digest(dataset) if args.out else "",
+        data_sha256=dataset.digest if args.out else "",
         num_train=len(dataset.train),
         num_test=len(dataset.test),
         epochs=values["epochs"],
@@ -97,9 +97,35 @@ def start_run(args: argparse.Namespace) -> None:
         lr=values["lr"],
         lr_decay_epoch=values["lr_decay_epoch"],
         seed=values["seed"],
+        test_fraction=args.test_fraction,
+        split_seed=args.split_seed or 0,
     )
-    run = Run(architecture or PRESETS["lenet5"], settings, backend_name, values["loop"])
+    run = Run(architecture, settings, backend_name, values["loop"], class_names=dataset.class_names)
     train_run(args, run, parameters, dataset)
+
+
+def network_for(args: argparse.Namespace, dataset: Dataset) -> Architecture:
+    """The network that a new run trains: the one in `--weights`, or the one that the options describe, for the data.
+
+    Raises:
+        UserError: when the file cannot be used, or the network cannot be built.
+    """
+    if not args.weights:
+        return network_of(args).for_data(dataset.image_shape, dataset.num_classes)
+    arrays, metadata = load_header(args.weights)
+    given = architecture_from(args) if "architecture" in metadata else network_of(args)
+    fitted = given.for_data(dataset.image_shape, dataset.num_classes) if given else None
+    return architecture_of(args.weights, arrays, metadata, fitted)
+
+
+def size_of_weights(path: Path | None) -> tuple[int, int] | None:
+    """The height and width that the network in a weights file takes, if the file describes it.
+
+    Raises:
+        UserError: when the file cannot be read.
+    """
+    described = load_header(path)[1].get("architecture") if path else None
+    return Architecture.from_dict(described).input_shape[1:] if described else None
 
 
 def resume_run(args: argparse.Namespace) -> None:
@@ -137,8 +163,8 @@ def resume_run(args: argparse.Namespace) -> None:
         run = replace(run, settings=replace(settings, epochs=args.epochs))
     backend_name = require_installed(run.backend if args.backend is None else args.backend)
     run = replace(run, backend=backend_name, loop=args.loop or run.loop)
-    dataset = load_dataset(settings.dataset if args.dataset is None else args.dataset, args.data_dir)
-    if data_digest(dataset) != settings.data_sha256:
+    dataset = dataset_from(args, settings.dataset, settings, run.architecture.input_shape[1:])
+    if dataset.digest != settings.data_sha256:
         raise UserError(
             f"--dataset '{dataset.name}' is not the data that the run in '{args.out}' was trained on "
             f"({settings.dataset}): omit --dataset, or restore the files"
@@ -163,7 +189,7 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
         KeyboardInterrupt: on Ctrl-C; its text says what was saved.
     """
     settings, out = run.settings, args.out
-    require_images_fit(run.architecture, dataset)
+    require_fit(run.architecture, dataset)
     if settings.batch_size > settings.num_train:
         raise UserError(
             f"--batch-size {settings.batch_size} is larger than the {settings.num_train} training examples of "
@@ -212,15 +238,15 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
 
 def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:
     """Tell the user what the closing lines do not say: a loss that is too high, or data that is not Fashion-MNIST."""
-    loss = recorder.points[-1].train_loss
-    if loss > 2 * CHANCE_LOSS:
-        say(f"note: the loss of {loss:.3f} is far above the chance loss of {CHANCE_LOSS:.3f}: try a smaller --lr")
-    if is_chance_loss(loss, recorder.epochs_done, run.settings.num_train):
+    loss, chance = recorder.points[-1].train_loss, chance_loss(dataset.num_classes)
+    if loss > 2 * chance:
+        say(f"note: the loss of {loss:.3f} is far above the chance loss of {chance:.3f}: try a smaller --lr")
+    if is_chance_loss(loss, dataset.num_classes, recorder.epochs_done, run.settings.num_train):
         activations = {getattr(layer, "activation", None) for layer in run.architecture.layers}
         advice = "a smaller --lr, such as 0.1" if "relu" in activations else "more --epochs, or another --seed"
         say(
             f"note: after {recorder.epochs_done} epochs the loss is {loss:.3f}, about the chance loss of "
-            f"{CHANCE_LOSS:.3f}: the network has learned nothing; try {advice}"
+            f"{chance:.3f}: the network has learned nothing; try {advice}"
         )
     if dataset.name == "synthetic":
         say("note: these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")

@@ -175,17 +175,16 @@ def architecture_of(
 ) -> Architecture:
     """The network that a weights file is for: as the file describes it, else `given`, else LeNet-5.
 
+    `given` may be for images of another size and another number of classes.
+
     Raises:
         WeightsError: when the arrays do not fit it, or `given` differs from the file's description.
     """
     own = Architecture.from_dict(metadata["architecture"]) if "architecture" in metadata else None
-    if given and own and given != own:
+    if given and own and given.layers[:-1] != own.layers[:-1]:
         pairs = zip(own.named_layers.items(), given.layers, strict=False)
         differences = (_difference(name, expected, layer) for (name, expected), layer in pairs if expected != layer)
-        if own.input_shape != given.input_shape:
-            difference = f"it takes images of {own.input_shape}, not {given.input_shape}"
-        else:
-            difference = next(differences, "it has a different number of layers")
+        difference = next(differences, "it has a different number of layers")
         raise WeightsError(
             f"weights file '{path}' is for a different network than the options describe ({difference}): omit the "
             "network options"

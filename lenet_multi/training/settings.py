@@ -11,7 +11,7 @@ class Settings:
 
     Args:
         dataset: its name, or the path of its folder.
-        data_sha256: digest of its images and labels (`lenet_multi.data.data_digest`).
+        data_sha256: digest of its images and labels (`Dataset.digest`).
         num_train: training examples.
         num_test: test examples.
         epochs: in all.
@@ -19,6 +19,8 @@ class Settings:
         lr: learning rate.
         seed: of the initial weights and the shuffling.
         lr_decay_epoch: the learning rate is a tenth of `lr` after this many epochs; never when None.
+        test_fraction: the part of a folder of images that is held out for testing; None for other data, or the default.
+        split_seed: seed of the choice of these images.
     """
 
     dataset: str
@@ -30,3 +32,5 @@ class Settings:
     lr: float
     seed: int
     lr_decay_epoch: int | None = None
+    test_fraction: float | None = None
+    split_seed: int = 0

@@ -1,0 +1,85 @@
+"""Reads PNG and JPEG files: upright, transparency laid on white, eight bits per channel, grey or in color."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_multi.data.idx import DataError
+from lenet_multi.system.regular_files import open_regular
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+MAX_PIXELS = 2**26  # a small file can announce any number
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")  # Pillow's names
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a width that becomes the height
+
+
+def read_image(path: Path) -> Image:
+    """The picture in a PNG or JPEG file, turned as its EXIF data say, on white where it is transparent.
+
+    Returns:
+        Pillow's image of mode `L`, if the file has only grey values, or `RGB`.
+
+    Raises:
+        DataError: if the file is damaged, of another format, or has more than `MAX_PIXELS` pixels.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(path) as opened:
+        is_color, image = _is_color(opened), ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # 16 bits
+            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        if image.has_transparency_data:
+            on_top = image.convert("RGBA")
+            image = Image.new("RGBA", on_top.size, "white")
+            image.alpha_composite(on_top)
+        return image.convert("RGB" if is_color else "L")
+
+
+def image_header(path: Path) -> tuple[tuple[int, int], bool]:
+    """Height and width of the upright picture in a file, and whether it has colors, without reading its pixels.
+
+    Raises:
+        DataError: as for `read_image`, as far as the start of the file shows it.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(ORIENTATION) in TURNED
+        return ((width, height) if turned else (height, width)), _is_color(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """Pillow's image, whose pixels are read on first use."""
+    from PIL import Image
+
+    # Pillow warns about metadata and about large images, and raises many types of exceptions for damaged files.
+    try:
+        with warnings.catch_warnings(), open_regular(path) as file:
+            warnings.simplefilter("ignore")
+            image = Image.open(file, formats=("PNG", "JPEG"))
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: has more than {MAX_PIXELS:,} pixels: reduce its size")
+            yield image
+    except DataError:
+        raise
+    except OSError as problem:
+        reason = problem.strerror or "damaged, or of another format"
+        raise DataError(f"{path}: cannot be read ({reason}): expected a PNG or JPEG file") from problem
+    except Exception as problem:
+        raise DataError(f"{path}: is damaged ({type(problem).__name__}): save it again as PNG") from problem
+
+
+def _is_color(image: Image) -> bool:
+    if image.mode in ("P", "PA"):
+        colors = np.array(image.getpalette("RGB") or [0, 0, 0], np.uint8).reshape(-1, 3)
+        return bool((colors != colors[:, :1]).any())
+    return image.mode not in GREY_MODES
