@@ -13,6 +13,7 @@ from lenet_multi.system.command import run_command
 COMMANDS = {
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
     "evaluate": "evaluate trained parameters on the test set",
+    "predict": "classify pictures with a trained network",
     "compare": "train in several frameworks, or with several settings, and compare",
     "parity": "compare every backend with a float64 reference, from shapes to training runs",
     "shapes": "compare every layer's output shape across the frameworks",

@@ -1,6 +1,7 @@
 """Draw the feature maps of a trained network for images of your choice.
 
     python -m lenet_multi.activations --weights runs/first --classes pullover,coat --out maps.png
+    python -m lenet_multi.activations --weights runs/first --image boot.jpg --out boot.png
     python -m lenet_multi.activations --weights runs/first --examples 3,17 --against tensorflow --out difference.svg
 
 The picture has a row for each image: the image, then every map with its layer and channel. With `--against`, it shows
@@ -19,6 +20,7 @@ from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import require_picture_path, write_picture
 from lenet_multi.pictures.feature_map_picture import feature_map_picture
 from lenet_multi.runs.options import BACKEND, DEVICE, add_data_options, add_network_options, weights_path
+from lenet_multi.runs.prediction import read_inputs
 from lenet_multi.runs.trained_network import load_trained_network
 from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, int_list, name_list, path_argument, positive_int
@@ -43,6 +45,15 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--examples", type=int_list, default=(), metavar="N,N", help="draw the test examples with these indices"
+    )
+    parser.add_argument(
+        "--image",
+        dest="images",
+        action="append",
+        default=[],
+        type=path_argument,
+        metavar="FILE",
+        help="draw this PNG or JPEG file, prepared as by predict; may be repeated",
     )
     parser.add_argument(
         "--layers",
@@ -72,8 +83,10 @@ def command(argv: Sequence[str] | None = None) -> None:
     names = [require_installed(name) for name in (backend, args.against) if name is not None]
     if len(set(names)) < len(names):
         raise UserError(f"--against {args.against} is the same as --backend: choose another backend, or omit --against")
+    trained = load_trained_network(args)
+    pictures = read_inputs(args.images, trained)
     picture = feature_map_picture(
-        load_trained_network(args), names, args.layers, args.classes, args.examples, args.per_class, args.device
+        trained, names, args.layers, args.classes, args.examples, args.per_class, args.device, pictures
     )
     write_picture(args.out, picture.figure, picture.title, picture.description)
     print("\n".join(picture.sentences))

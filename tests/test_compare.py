@@ -30,7 +30,6 @@ from lenet_multi.comparison.findings import (
     Findings,
     check_trained_network,
     confusion_matrix,
-    predict,
     shape_tables,
 )
 from lenet_multi.comparison.page import data_uri, page
@@ -39,8 +38,9 @@ from lenet_multi.comparison.results import Comparison, RunResult
 from lenet_multi.comparison.vary import parse_vary
 from lenet_multi.data import Dataset, Split
 from lenet_multi.errors import UserError
-from lenet_multi.runs import initial_weights, options, trainer
+from lenet_multi.runs import initial_weights, options, prediction, trainer
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
+from lenet_multi.runs.prediction import logits_of
 from lenet_multi.runs.weights import load_weights
 from lenet_multi.system import child_processes, folder_lock
 from lenet_multi.system.option_parser import Option
@@ -438,7 +438,7 @@ def test_a_backend_that_computes_something_else_is_found_with_trained_weights(sm
         def layer_outputs(net, X):
             return {name: out + 0.01 * (name == "pool1") for name, out in torch.layer_outputs(net, X).items()}
 
-    logits = predict("torch", architecture, parameters, small_data.test)
+    logits = logits_of("torch", architecture, parameters, small_data.test)
     network = ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 2, 0.1, 0.1)], 0.9, logits)
     right = check_trained_network(network, small_data, ["torch"])
     assert all(result.passed for result in right)
@@ -462,7 +462,7 @@ def certain_network(small_data) -> tuple[ComparedNetwork, Dataset]:
     dataset = Dataset("one class", training, test, small_data.class_names)
     parameters = Fixture(architecture, dataset).parameters
     parameters["dense2.bias"] = parameters["dense2.bias"] + np.float32(20) * (np.arange(10) == 3)
-    logits = predict("torch", architecture, parameters, test)
+    logits = logits_of("torch", architecture, parameters, test)
     return ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 0, 1, 1)], 0.9, logits), dataset
 
 
@@ -496,8 +496,8 @@ def test_predictions_are_the_backends_logits_whatever_the_chunks(backend, small_
     architecture = lenet(conv_channels=(2,), dense_units=(12,))
     parameters = Fixture(architecture, small_data).parameters
     name = backend.__name__.rpartition(".")[2]
-    monkeypatch.setattr(findings_module, "CHUNK", 7)
-    logits = predict(name, architecture, parameters, small_data.test, "cpu")
+    monkeypatch.setattr(prediction, "CHUNK", 7)
+    logits = logits_of(name, architecture, parameters, small_data.test, "cpu")
     expected = Fixture(architecture, small_data, given_parameters=parameters).test_logits
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
@@ -1090,9 +1090,9 @@ def test_a_network_that_cannot_be_run_leaves_the_others_results(compared, capsys
     def predict_or_fail(backend_name, *others):
         if backend_name == INSTALLED[1]:
             raise RuntimeError("no memory left")
-        return predict(backend_name, *others)
+        return logits_of(backend_name, *others)
 
-    monkeypatch.setattr(runner, "predict", predict_or_fail)
+    monkeypatch.setattr(runner, "logits_of", predict_or_fail)
     assert compare.main(["--resume", "--out", str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == f"{INSTALLED[1]}  FAILED: trained, but cannot be run: RuntimeError: no memory left"

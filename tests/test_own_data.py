@@ -153,21 +153,21 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     image.save(tmp_path / "photo.png", exif=exif)
-    assert (np.asarray(read_image(tmp_path / "photo.png")) == np.rot90(np.asarray(image), -1)).all()
+    assert (np.asarray(read_image(tmp_path / "photo.png")[0]) == np.rot90(np.asarray(image), -1)).all()
 
 
 def test_transparent_pixels_are_white(tmp_path):
     pixels = np.zeros((4, 4, 4), np.uint8)
     pixels[:2, :, 3] = 255  # opaque black above, transparent black below
     Image.fromarray(pixels).save(tmp_path / "sign.png")
-    read = np.asarray(read_image(tmp_path / "sign.png"))
+    read = np.asarray(read_image(tmp_path / "sign.png")[0])
     assert (read[:2] == 0).all()
     assert (read[2:] == 255).all()
 
 
 def test_sixteen_bits_become_eight(tmp_path):
     Image.fromarray(np.array([[0, 257 * 100, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    image = read_image(tmp_path / "deep.png")
+    image, _ = read_image(tmp_path / "deep.png")
     assert image.mode == "L"
     assert np.asarray(image).tolist() == [[0, 100, 255]]
 

@@ -18,37 +18,11 @@ from lenet_multi.checks.layer_checks import LEAST_LOSS
 from lenet_multi.checks.layer_shapes import LayerShapes, measure_layer_shapes
 from lenet_multi.checks.parity_checks import PARITY_CHECKS, CheckResult, ParityCheck, run_checks
 from lenet_multi.checks.parity_table import as_json
-from lenet_multi.data import BatchSampler, Dataset, Split
-from lenet_multi.runs.memory import require_memory
+from lenet_multi.data import Dataset
 from lenet_multi.runs.weights import Parameters
 from lenet_multi.training.points import Point
 
-CHUNK = 500  # examples at a time: MXNet and Keras keep every layer's output of them
 PARITY_TEST_IMAGES = 2000  # the float64 reference is slow
-
-
-def predict(
-    backend_name: str, architecture: Architecture, parameters: Parameters, data: Split, device: str = "auto"
-) -> np.ndarray:
-    """The logits of a backend's network for the images of a split.
-
-    Args:
-        backend_name: canonical name.
-        architecture: the network.
-        parameters: canonical parameters (`Architecture.parameter_shapes`).
-        data: the split.
-        device: where the backend computes.
-
-    Returns:
-        float32 (N, classes).
-    """
-    backend = load_backend(backend_name)
-    require_memory(backend, architecture, device, min(CHUNK, len(data)))
-    net = backend.LeNet(architecture, device=device)
-    backend.set_parameters(net, parameters)
-    last = list(architecture.named_layers)[-1]
-    chunks = (data.scaled(i) for i in BatchSampler(len(data), CHUNK))
-    return np.concatenate([backend.layer_outputs(net, X)[last] for X in chunks])
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

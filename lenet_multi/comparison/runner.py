@@ -14,7 +14,7 @@ from typing import Any
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import installed_backends, note_left_out, require_installed
 from lenet_multi.backends.devices import parse_device
-from lenet_multi.comparison.findings import ComparedNetwork, examine, predict
+from lenet_multi.comparison.findings import ComparedNetwork, examine
 from lenet_multi.comparison.folder import (
     COMPARISON,
     CURVES_PNG,
@@ -42,6 +42,7 @@ from lenet_multi.pictures.canvas import svg
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, dataset_from, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
+from lenet_multi.runs.prediction import logits_of
 from lenet_multi.runs.trainer import network_for, size_of_weights
 from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
@@ -268,7 +269,7 @@ def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dat
         run, parameters = load_checkpoint(out / spec.folder)
         try:
             device = plan.options.get("device", spec.varied.get("device", "auto"))
-            logits = predict(spec.backend, run.architecture, parameters, dataset.test, device)
+            logits = logits_of(spec.backend, run.architecture, parameters, dataset.test, device)
         except Exception as problem:  # whatever a framework raises, keep the other results
             reason = f"trained, but cannot be run: {type(problem).__name__}: {' '.join(str(problem).split())}"
             results[number] = RunResult(spec, reason=reason)

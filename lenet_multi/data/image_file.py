@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,15 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")  # Pillow's n
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a width that becomes the height
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, without: Sequence[str] = ()) -> tuple[Image, list[str]]:
     """The picture in a PNG or JPEG file, turned as its EXIF data say, on white where it is transparent.
 
+    Args:
+        path: the file.
+        without: `rotate` to keep it as it is stored, `white` to ignore transparency.
+
     Returns:
-        Pillow's image of mode `L`, if the file has only grey values, or `RGB`.
+        Pillow's image of mode `L`, if the file has only grey values, or `RGB`; and what was done to it, in words.
 
     Raises:
         DataError: if the file is damaged, of another format, or has more than `MAX_PIXELS` pixels.
@@ -34,14 +38,18 @@ def read_image(path: Path) -> Image:
     from PIL import Image, ImageOps
 
     with _opened(path) as opened:
-        is_color, image = _is_color(opened), ImageOps.exif_transpose(opened)
+        is_color, image, steps = _is_color(opened), opened, []
+        if opened.getexif().get(ORIENTATION, 1) != 1 and "rotate" not in without:
+            image = ImageOps.exif_transpose(opened)
+            steps.append("turned as its EXIF data say")
         if image.mode.startswith("I"):  # 16 bits
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        if image.has_transparency_data:
+        if image.has_transparency_data and "white" not in without:
             on_top = image.convert("RGBA")
             image = Image.new("RGBA", on_top.size, "white")
             image.alpha_composite(on_top)
-        return image.convert("RGB" if is_color else "L")
+            steps.append("laid on white")
+        return image.convert("RGB" if is_color else "L"), steps
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], bool]:

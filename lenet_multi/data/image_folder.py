@@ -124,7 +124,7 @@ def _read_all(folder: Path, paths: Sequence[Path], image_size: Size | None) -> n
     def read(number: int) -> None:
         from PIL import Image
 
-        image = read_image(paths[number])
+        image, _ = read_image(paths[number])
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.LANCZOS)
         pixels = np.asarray(image.convert("RGB") if channels == 3 else image)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet_multi.backends import load_backend
-from lenet_multi.data import Dataset
-from lenet_multi.pictures.example_selection import select_examples
+from lenet_multi.data.network_input import NetworkInput
+from lenet_multi.errors import UserError
+from lenet_multi.pictures.example_selection import MAX_EXAMPLES, select_examples
 from lenet_multi.pictures.feature_map_figure import describe_difference, draw_activations
 from lenet_multi.pictures.feature_maps import activations, select_layers
+from lenet_multi.runs.prediction import class_names
 from lenet_multi.runs.trained_network import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ def feature_map_picture(
     indices: Sequence[int],
     per_class: int,
     device: str,
+    pictures: Sequence[NetworkInput] = (),
 ) -> FeatureMapPicture:
-    """Run the network on examples of its test set, and draw the feature maps.
+    """Run the network on examples of its test set and on pictures, and draw the feature maps.
 
     Args:
         trained: the network.
@@ -48,35 +51,45 @@ def feature_map_picture(
         indices: further examples of the test set.
         per_class: examples of each class.
         device: where the backends compute.
+        pictures: pictures that the network can take. With them alone, no data is loaded.
 
     Raises:
         UserError: when a layer, a class or an example does not exist, or the data cannot be loaded.
     """
     layers = select_layers(trained.architecture, layer_names)
-    examples = select_examples(trained.dataset, classes, indices, per_class)
-    dataset, architecture = trained.dataset, trained.architecture
-    images = dataset.test.images[examples]
+    architecture, names = trained.architecture, class_names(trained)
+    rows: list[np.ndarray] = [picture.pixels / np.float32(255) for picture in pictures]
+    titles = [f"{picture.path}" for picture in pictures]
+    if classes or indices or not pictures:
+        names, test = trained.dataset.class_names, trained.dataset.test
+        examples = select_examples(trained.dataset, classes, indices, per_class)
+        rows = [*test.scaled(examples), *rows]
+        titles = [*(f"test image {index}: {names[test.labels[index]]}" for index in examples), *titles]
+    if len(rows) > MAX_EXAMPLES:
+        raise UserError(f"{len(rows)} images, but a picture holds at most {MAX_EXAMPLES}: draw several pictures")
+    images = np.stack(rows)
     outputs, versions = {}, []
     for name in backend_names:
         backend = load_backend(name)
         outputs[backend.FRAMEWORK] = activations(backend, trained.parameters, images, architecture, device)
         versions.append(f"{backend.FRAMEWORK} {backend.VERSION}")
-    captions = [_caption(dataset, index, row, outputs) for row, index in enumerate(examples)]
+    captions = [[title, *_predicted(names, row, outputs)] for row, title in enumerate(titles)]
     differences = []
     if len(outputs) == 2:
         first, second = outputs.values()
         differences = [f"{layer}: {describe_difference(first[layer], second[layer])}" for layer in layers]
-    title = f"{architecture.name} on {dataset.name}, in {' and '.join(versions)}"
+    on = f" on {trained.dataset.name}" if len(rows) > len(pictures) else ""
+    title = f"{architecture.name}{on}, in {' and '.join(versions)}"
     figure = draw_activations(images, outputs, layers, ["\n".join(lines) for lines in captions], title)
     sentences = [*(", ".join(lines) for lines in captions), *differences]
     return FeatureMapPicture(figure, title, sentences, f"Feature maps of {', '.join(layers)}. {'; '.join(sentences)}.")
 
 
-def _caption(dataset: Dataset, index: int, row: int, outputs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
-    """An example's index, class and predictions, a line each."""
-    lines = [f"test image {index}: {dataset.class_names[dataset.test.labels[index]]}"]
+def _predicted(names: Sequence[str], row: int, outputs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    """The predictions for an image, a line for each framework."""
+    lines = []
     for framework, arrays in outputs.items():
         logits = list(arrays.values())[-1][row]
         by = f" by {framework}" if len(outputs) > 1 else ""
-        lines.append(f"predicted{by}: {dataset.class_names[logits.argmax()]}")
+        lines.append(f"predicted{by}: {names[logits.argmax()]}")
     return lines

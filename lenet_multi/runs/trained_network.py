@@ -52,7 +52,7 @@ def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
     """Load the network of `--weights`, with the data of `--dataset`, by default the data that it was trained on.
 
     Args:
-        args: `weights`, and the options of the data and the network.
+        args: `weights`, the options of the network, and those of the data if it is to be loaded.
 
     Raises:
         UserError: when the file cannot be used, or the parameters do not fit the network.
