@@ -240,6 +240,26 @@ def test_every_framework_trains_on_a_folder_of_pictures(name, loop, animals, tmp
     assert train.main(["--resume", "--out", str(out), "--epochs", "3"]) == 0
 
 
+@pytest.mark.parametrize("name", INSTALLED)
+def test_37_classes_of_colored_pictures_are_learned(name, tmp_path):
+    """Small pictures of one color for each class."""
+    rng = np.random.default_rng(0)
+    for label in range(37):
+        color = np.array([label % 4, label // 4 % 4, label // 16]) * 80
+        (tmp_path / "own" / f"{label:02}").mkdir(parents=True)
+        for number in range(6):
+            pixels = color + rng.integers(0, 12, (16, 16, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "own" / f"{label:02}" / f"{number}.jpg")
+    out = tmp_path / "run"
+    options = ["--activation", "relu", "--lr", "0.1", "--batch-size", "16", "--epochs", "30", "--device", "cpu"]
+    options += ["--conv-channels", "6", "--dense-units", "64"]
+    arguments = ["--dataset", str(tmp_path / "own"), "--backend", name, "--out", str(out), *options]
+    assert train.main(arguments) == 0
+    run, parameters = load_checkpoint(out)
+    assert parameters["dense2.weight"].shape == (37, 64)
+    assert run.points[-1].train_acc > 0.5
+
+
 def test_a_preset_keeps_its_layers_on_other_data(animals, tmp_path):
     assert (
         train.main(["--dataset", str(animals), "--image-size", "28,28", *SMALL[4:], "--out", str(tmp_path / "r")]) == 0
