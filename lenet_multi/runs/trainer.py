@@ -36,19 +36,21 @@ from lenet_multi.system.process import peak_rss_mb
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
 from lenet_multi.training.chance_loss import CHANCE_LOSS, is_chance_loss
-from lenet_multi.training.recorder import DivergenceError, Recorder, closing_lines
+from lenet_multi.training.points import Point
+from lenet_multi.training.recorder import AfterEpoch, DivergenceError, Recorder, closing_lines
 from lenet_multi.training.schedule import ScheduledRecorder, lr_schedule
 from lenet_multi.training.settings import Settings
 
 if TYPE_CHECKING:
-    from lenet_multi.backends.interface import Backend
+    from lenet_multi.backends.interface import Backend, Network
 
 
-def run_training(args: argparse.Namespace) -> None:
+def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
     """Start or resume a run, as the only process in its folder.
 
     Args:
         args: from `runs.options.run_parser`.
+        after_epoch: as for `Recorder`. A run that it stops has all its files, and can be resumed.
 
     Raises:
         UserError: as for `start_run` and `resume_run`, or when another process is training in the folder.
@@ -59,16 +61,17 @@ def run_training(args: argparse.Namespace) -> None:
         require_run(args.out)  # before locking, which creates the folder
     with exit_on_termination(), locked_run(args.out) if args.out else nullcontext():
         if args.resume:
-            resume_run(args)
+            resume_run(args, after_epoch)
         else:
-            start_run(args)
+            start_run(args, after_epoch)
 
 
-def start_run(args: argparse.Namespace) -> None:
+def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
     """Train a new run.
 
     Args:
         args: from `runs.options.run_parser`.
+        after_epoch: as for `run_training`.
 
     Raises:
         UserError: when the options, the data or the folder cannot be used, or the loss diverges.
@@ -99,14 +102,15 @@ def start_run(args: argparse.Namespace) -> None:
         seed=values["seed"],
     )
     run = Run(architecture or PRESETS["lenet5"], settings, backend_name, values["loop"])
-    train_run(args, run, parameters, dataset)
+    train_run(args, run, parameters, dataset, after_epoch)
 
 
-def resume_run(args: argparse.Namespace) -> None:
+def resume_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
     """Continue the run in `args.out`. Options that are not given keep their values; given ones must agree with the run.
 
     Args:
         args: from `runs.options.run_parser`.
+        after_epoch: as for `run_training`.
 
     Raises:
         UserError: as for `start_run`, or when an option differs from the run's.
@@ -152,11 +156,13 @@ def resume_run(args: argparse.Namespace) -> None:
         return
     if run.loop == "fast" and args.loop is None:
         say("note: the run continues with the fast loop; for the plain one, pass --loop plain")
-    train_run(args, run, parameters, dataset)
+    train_run(args, run, parameters, dataset, after_epoch)
 
 
-def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset) -> None:
-    """Train until the run's epochs are done, with a checkpoint after each; then write its outputs.
+def train_run(
+    args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset, after_epoch: AfterEpoch | None
+) -> None:
+    """Train until the epochs are done or `after_epoch` stops, with a checkpoint after each; then write the outputs.
 
     Raises:
         UserError: when the data does not fit, the folder cannot be used, or the loss diverges.
@@ -177,13 +183,14 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
     if parameters is not None:
         backend.set_parameters(net, parameters)
 
-    def save_epoch() -> None:
+    def save_epoch(net: Network, point: Point) -> bool:
         trained = backend.get_parameters(net)
         if not all(np.isfinite(value).all() for value in trained.values()):
             raise DivergenceError(f"the weights are not finite after epoch {recorder.epochs_done}: try a smaller --lr")
         if out:
             segment = finished_segment(run, backend, backend.device_of(net), recorder)
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
+        return bool(after_epoch and after_epoch(net, point))
 
     recorder = ScheduledRecorder(settings.epochs, run.epochs_done, run.points, after_epoch=save_epoch)
     try:
@@ -191,7 +198,7 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
             # Also before the first epoch, so that a run killed during it can be resumed.
             save_first_checkpoint(out, run, backend.get_parameters(net))
         for last_epoch, lr in lr_schedule(settings):
-            if recorder.epochs_done < last_epoch:
+            if recorder.epochs_done < last_epoch and not recorder.stop_training:
                 recorder.first_epoch = recorder.epochs_done
                 backend.train(
                     net, dataset.train, dataset.test, last_epoch, lr, settings.batch_size, settings.seed, recorder
