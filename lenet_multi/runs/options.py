@@ -156,7 +156,7 @@ def _shown(options: Iterable[Option], as_text: bool) -> list[Option]:
 
 
 def run_parser(prog: str, description: str) -> Parser:
-    """The parser of a training run: backend, `RUN_OPTIONS`, `--out` and `--resume`."""
+    """The parser of a training run: backend, `RUN_OPTIONS`, `--out`, `--tensorboard` and `--resume`."""
     parser = Parser(prog, description)
     BACKEND.add_to(parser)
     add_run_options(parser)
@@ -166,6 +166,11 @@ def run_parser(prog: str, description: str) -> Parser:
         type=path_argument,
         metavar="DIR",
         help="write the parameters, summary, history and curves to this folder",
+    )
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write each epoch to DIR/tensorboard, for TensorBoard; a resumed run goes on writing there",
     )
     group.add_argument(
         "--resume",

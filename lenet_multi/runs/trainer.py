@@ -29,6 +29,7 @@ from lenet_multi.runs.checkpoint import (
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
+from lenet_multi.runs.tensorboard import EVENTS, EventLog, require_tensorboard
 from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
 from lenet_multi.system.option_parser import option_words
@@ -57,8 +58,13 @@ def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None
         KeyboardInterrupt: as for `start_run`.
         SystemExit: on SIGTERM, or when the terminal closes; neither temporary files nor an empty folder are left.
     """
+    if args.tensorboard and not args.out:
+        raise UserError("--tensorboard needs a folder to write to: add --out DIR")
     if args.resume and args.out:
         require_run(args.out)  # before locking, which creates the folder
+        args.tensorboard = args.tensorboard or (args.out / EVENTS).is_dir()
+    if args.tensorboard:
+        require_tensorboard()
     with exit_on_termination(), locked_run(args.out) if args.out else nullcontext():
         if args.resume:
             resume_run(args, after_epoch)
@@ -83,7 +89,7 @@ def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -
             f"--out '{args.out}' already holds a run ({CHECKPOINT}): choose another folder, or pass --resume"
         )
     if args.out:
-        require_absent(args.out, OUTPUTS)
+        require_absent(args.out, (*OUTPUTS, EVENTS))
     architecture, parameters, preset = architecture_from(args), None, args.architecture
     if args.weights:
         architecture, parameters, _ = load_network(args.weights, architecture)
@@ -183,10 +189,15 @@ def train_run(
     if parameters is not None:
         backend.set_parameters(net, parameters)
 
+    log: EventLog | None = None
+
     def save_epoch(net: Network, point: Point) -> bool:
         trained = backend.get_parameters(net)
         if not all(np.isfinite(value).all() for value in trained.values()):
             raise DivergenceError(f"the weights are not finite after epoch {recorder.epochs_done}: try a smaller --lr")
+        if log:
+            # Before the checkpoint: after a kill in between, the resumed run writes the epoch again.
+            log.add_epoch(point, recorder.timer.seconds, trained)
         if out:
             segment = finished_segment(run, backend, backend.device_of(net), recorder)
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
@@ -197,6 +208,8 @@ def train_run(
         if out:
             # Also before the first epoch, so that a run killed during it can be resumed.
             save_first_checkpoint(out, run, backend.get_parameters(net))
+            if args.tensorboard:
+                log = EventLog(out, run, backend.device_of(net))
         for last_epoch, lr in lr_schedule(settings):
             if recorder.epochs_done < last_epoch and not recorder.stop_training:
                 recorder.first_epoch = recorder.epochs_done
