@@ -28,8 +28,11 @@ MAX_KERNELS, COLUMNS = 64, 8  # in the picture
 SCALE = 8  # pixels for each weight
 
 
-def require_tensorboard() -> None:
+def require_tensorboard(needed_by: str = "--tensorboard") -> None:
     """Refuse to go on without TensorBoard.
+
+    Args:
+        needed_by: what needs it.
 
     Raises:
         UserError: when it is not installed; the message says how to install it.
@@ -37,7 +40,7 @@ def require_tensorboard() -> None:
     try:
         import tensorboard.compat.proto.event_pb2  # noqa: F401
     except ImportError as problem:
-        raise UserError('--tensorboard needs TensorBoard: pip install "lenet-multi[tensorboard]"') from problem
+        raise UserError(f'{needed_by} needs TensorBoard: pip install "lenet-multi[tensorboard]"') from problem
 
 
 class EventLog:

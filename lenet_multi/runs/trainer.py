@@ -62,7 +62,9 @@ def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None
         raise UserError("--tensorboard needs a folder to write to: add --out DIR")
     if args.resume and args.out:
         require_run(args.out)  # before locking, which creates the folder
-        args.tensorboard = args.tensorboard or (args.out / EVENTS).is_dir()
+        if (args.out / EVENTS).is_dir():
+            require_tensorboard(f"the run in '{args.out}' writes to {EVENTS}/ and")
+            args.tensorboard = True
     if args.tensorboard:
         require_tensorboard()
     with exit_on_termination(), locked_run(args.out) if args.out else nullcontext():
