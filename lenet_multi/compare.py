@@ -63,6 +63,11 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=path_argument, required=True, metavar="DIR", help="write the comparison to this folder"
     )
     group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write the epochs of each run to tensorboard/ in its folder, for TensorBoard",
+    )
+    group.add_argument(
         "--resume",
         action="store_true",
         help="continue the comparison in --out DIR and reuse finished runs; only the selection of runs, the device and "
@@ -76,7 +81,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     values = {name: getattr(args, option.dest) for name, option in OPTIONS.items()}
     given = {name: value for name, value in values.items() if value is not None}
     comparison = run_comparison(
-        args.out, args.backends, parse_vary(args.vary or []), given, args.resume, args.same_start
+        args.out, args.backends, parse_vary(args.vary or []), given, args.resume, args.same_start, args.tensorboard
     )
     print(printable(comparison.table()))
     if (comparison.out / REPORT).exists():

@@ -26,9 +26,9 @@ from lenet_multi.runs.options import (
     add_data_options,
     add_loop_options,
     add_network_options,
-    dataset_from,
     network_of,
 )
+from lenet_multi.runs.selection import dataset_from
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, path_argument, positive_float, seed_number

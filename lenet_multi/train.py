@@ -12,21 +12,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.runs.options import run_parser
 from lenet_multi.runs.trainer import run_training
 from lenet_multi.system.command import run_command
+from lenet_multi.training.recorder import AfterEpoch
 
 
-def command(argv: Sequence[str] | None = None) -> None:
+def command(argv: Sequence[str] | None = None, after_epoch: AfterEpoch | None = None) -> None:
     args = run_parser("python -m lenet_multi.train", "Train LeNet in one of the frameworks.").parse_args(argv)
     parse_device(args.device)
-    run_training(args)
+    run_training(args, after_epoch)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return run_command(command, argv)
+def main(argv: Sequence[str] | None = None, after_epoch: AfterEpoch | None = None) -> int:
+    """Run the command and return its exit status.
+
+    Args:
+        argv: its arguments; those of this process when None.
+        after_epoch: as for `training.recorder.Recorder`: called after each epoch, it may stop the run.
+    """
+    return run_command(partial(command, after_epoch=after_epoch), argv)
 
 
 if __name__ == "__main__":

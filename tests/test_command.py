@@ -21,7 +21,8 @@ from lenet_multi.runs.weights import load_weights, save_weights
 from lenet_multi.training.points import Point
 from lenet_multi.training.recorder import closing_lines
 
-CLOSING = re.compile(r"loss \d+\.\d{3}, train acc [01]\.\d{3}, test acc [01]\.\d{3}\n\d+\.\d examples/sec on cpu\n\Z")
+FIGURES = r"loss \d+\.\d{3}, train acc [01]\.\d{3}, test acc [01]\.\d{3}"
+CLOSING = re.compile(FIGURES + r"\n\d+\.\d examples/sec on cpu\n\Z")
 QUICK = ("--epochs", "2", "--batch-size", "32", "--activation", "tanh", "--lr", "0.2", "--device", "cpu")
 
 
@@ -38,7 +39,8 @@ def test_a_run_prints_two_lines_and_leaves_its_files(backend_and_loop, quick, sm
     assert train.main(["--backend", name, "--loop", loop, *quick, "--seed", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert CLOSING.fullmatch(printed.out)
-    assert printed.err == ""  # not a terminal: no progress bar
+    assert re.fullmatch(rf"epoch 1 of 2: {FIGURES}\nepoch 2 of 2: {FIGURES}\n", printed.err)  # not a terminal
+    assert printed.out.startswith(printed.err.splitlines()[-1].removeprefix("epoch 2 of 2: "))
     assert sorted(path.name for path in out.iterdir()) == [
         "curves.png",
         "history.csv",
@@ -141,8 +143,8 @@ def test_a_run_that_goes_on_keeps_its_fast_loop_and_says_so(quick, tmp_path, cap
     assert train.main([*quick, "--epochs", "1", "--fast", "--out", str(out)]) == 0
     capsys.readouterr()
     assert train.main(["--resume", "--epochs", "2", "--out", str(out)]) == 0
-    assert (
-        capsys.readouterr().err == "note: the run continues with the fast loop; for the plain one, pass --loop plain\n"
+    assert capsys.readouterr().err.startswith(
+        "note: the run continues with the fast loop; for the plain one, pass --loop plain\nepoch 2 of 2: "
     )
     assert [segment.loop for segment in load_checkpoint(out)[0].segments] == ["fast", "fast"]
 
@@ -214,6 +216,7 @@ def test_a_loss_far_above_the_chance_loss_is_noted(small_folder, capsys):
     data = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "32"]
     assert train.main([*data, "--lr", "100"]) == 0
     assert re.fullmatch(
+        rf"epoch 1 of 1: {FIGURES}\n"
         r"note: the loss of \d+\.\d{3} is far above the chance loss of 2\.303: try a smaller --lr\n",
         capsys.readouterr().err,
     )

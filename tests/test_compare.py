@@ -32,6 +32,7 @@ from lenet_multi.comparison.findings import (
     confusion_matrix,
     shape_tables,
 )
+from lenet_multi.comparison.folder import stored_plan
 from lenet_multi.comparison.page import data_uri, page
 from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec
 from lenet_multi.comparison.results import Comparison, RunResult
@@ -970,6 +971,40 @@ def test_a_start_that_cannot_be_computed_ends_the_comparison(quick, tmp_path, ca
     assert compare.main([*quick, "--same-start", "--device", "gpu:99", "--out", str(tmp_path / "out")]) == 2
     told = capfd.readouterr().err.splitlines()[-1]
     assert told.startswith("error: --same-start: the initial weights of 'torch' cannot be drawn (device 'gpu:99'")
+
+
+# TensorBoard and standard error
+
+
+def test_each_run_writes_for_tensorboard_and_tells_its_epochs(quick, tmp_path, capfd):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--backends", "torch", "--tensorboard", "--out", str(out)]) == 0
+    assert stored(out)["plan"]["tensorboard"] is True
+    assert len(list((out / "torch" / "tensorboard").iterdir())) == 1
+    assert re.search(r"^epoch 1 of \d+: loss ", capfd.readouterr().err, flags=re.M)
+    arguments = ["--resume", "--epochs", "3", "--out", str(out)]
+    assert compare.main(arguments) == 0
+    assert len(list((out / "torch" / "tensorboard").iterdir())) == 2
+    plan = stored_plan(out)
+    assert plan
+    assert plan.command.endswith(" --tensorboard --out DIR")
+
+
+def test_runs_that_are_added_to_a_comparison_write_for_tensorboard_too(quick, commands, tmp_path):
+    out = tmp_path / "out"
+    assert compare.main([*quick, "--vary", "seed=0,1", "--tensorboard", "--out", str(out)]) == 1
+    assert compare.main(["--vary", "seed=0,1,2", "--resume", "--out", str(out)]) == 1
+    assert ["--tensorboard" in command for command in commands] == [True] * 5
+    assert compare.main([*quick, "--vary", "seed=0,1", "--out", str(tmp_path / "without")]) == 1
+    assert ["--tensorboard" in command for command in commands[5:]] == [False] * 2
+
+
+def test_a_comparison_without_the_package_trains_nothing(quick, commands, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    line = refused([*quick, "--tensorboard", "--out", str(tmp_path / "out")], capsys)
+    assert line == 'error: --tensorboard needs TensorBoard: pip install "lenet-multi[tensorboard]"\n'
+    assert commands == []
+    assert not (tmp_path / "out").exists()
 
 
 # The environment

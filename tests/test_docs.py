@@ -94,6 +94,8 @@ def run_shown(line: str, monkeypatch) -> None:
         case ["pip", "install", "-e", target] if found := re.fullmatch(r"\.\[(.+)\]", target):
             known = metadata("lenet-multi").get_all("Provides-Extra") or []
             assert set(found[1].split(",")) <= set(known), line
+        case ["tensorboard", "--logdir", folder]:
+            assert any(Path(folder).glob("*/tensorboard/*tfevents*")), line
         case [".", ".venv/bin/activate"]:
             pass
         case _:

@@ -54,7 +54,7 @@ def test_a_run_ends_and_goes_on_whatever_the_name_of_its_data(name, tmp_path, ca
     run = load_run(out)
     assert run.epochs_done == 2
     assert run.settings.dataset == str(folder)
-    assert capsys.readouterr().err == ""
+    assert [line[:12] for line in capsys.readouterr().err.splitlines()] == ["epoch 1 of 1", "epoch 2 of 2"]
 
 
 def test_what_people_read_is_valid_unicode(tmp_path):
@@ -133,7 +133,8 @@ def test_curves_that_cannot_be_drawn_cost_only_themselves(small_folder, tmp_path
     out = tmp_path / "run"
     assert train.main(["--dataset", str(small_folder), *QUICK, "--out", str(out)]) == 0
     assert files_in(out) == ["history.csv", "model.safetensors", "summary.json"]
-    assert capsys.readouterr().err == f"warning: '{out / 'curves.png'}' cannot be drawn (ValueError: no such color)\n"
+    told = capsys.readouterr().err.splitlines()
+    assert told[1:] == [f"warning: '{out / 'curves.png'}' cannot be drawn (ValueError: no such color)"]
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_a_comparison_its_numbers(small_folder, tmp_path, monkeypatch, capsys):

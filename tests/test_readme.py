@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import needs_two, subset, with_installed
@@ -17,11 +18,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
 
 
-def test_the_python_example_runs(fashion_mnist, monkeypatch, capsys):
+def test_the_python_examples_run_in_the_order_shown(fashion_mnist, monkeypatch, capsys):
     monkeypatch.setattr(lenet_multi, "load_dataset", lambda name: subset(fashion_mnist, 1000, 500), raising=False)
-    (code,) = blocks("python")
-    exec(with_installed(code), {})
+    example, early_stopping = blocks("python")
+    names: dict[str, Any] = {}
+    exec(with_installed(example), names)
     assert "Point(epoch=2.0" in capsys.readouterr().out
+    exec(early_stopping, names)
+    assert 3 < names["recorder"].epochs_done == len(names["test_accs"]) < 50
+    assert max(names["test_accs"][-3:]) <= max(names["test_accs"][:-3])
 
 
 COMMANDS = [

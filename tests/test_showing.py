@@ -46,7 +46,7 @@ def test_examples_per_second_leaves_evaluation_out():
     recorder.start(num_epochs=2, num_examples=1000)
     recorder.add(1.0, 1.0, 0.5)
     recorder.timer.seconds = 4.0
-    recorder.end_epoch(1, 0.5)
+    recorder.end_epoch(None, 1, 0.5)
     recorder.hide()
     assert recorder.examples_per_sec == 250
 
@@ -56,7 +56,7 @@ def test_a_run_that_goes_on_counts_its_own_examples_alone():
     recorder.start(num_epochs=6, num_examples=1000)
     recorder.add(6.0, 1.0, 0.5)
     recorder.timer.seconds = 4.0
-    recorder.end_epoch(6, 0.5)
+    recorder.end_epoch(None, 6, 0.5)
     recorder.hide()
     assert recorder.examples_per_sec == 250
 
@@ -100,6 +100,7 @@ def test_a_terminal_gets_a_progress_bar(small_folder):
     assert len(output.splitlines()) == 2
     assert b"of 2" in shown
     assert b"train acc" in shown
+    assert b"test acc" not in shown  # no line for each epoch
 
 
 def test_in_a_notebook_one_figure_animates(small_folder):

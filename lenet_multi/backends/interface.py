@@ -123,7 +123,7 @@ class Backend(Protocol):
             lr: learning rate.
             batch_size: examples per step.
             seed: seed of the shuffling.
-            recorder: records the training; if None, a new one that starts at epoch 0.
+            recorder: records the training, and may stop it after an epoch; if None, a new one that starts at epoch 0.
 
         Raises:
             UserError: if no epoch is left to train.

@@ -178,7 +178,8 @@ class TrainCallback(keras.callbacks.Callback):
         tested = self.net.evaluate(self.test_iter, verbose=0, return_dict=True)
         # Keras computes the fraction in float32: recompute it in float64.
         test_acc = round(tested["accuracy"] * self.num_test) / self.num_test
-        self.recorder.end_epoch(epoch + 1, test_acc)
+        self.recorder.end_epoch(self.net, epoch + 1, test_acc)
+        self.net.stop_training = self.recorder.stop_training
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.recorder.close(device_of(self.net))

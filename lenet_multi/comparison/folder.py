@@ -79,7 +79,8 @@ def stored_plan(out: Path) -> Plan | None:
         for sizes in ({len(values) for values in group.values()} for group in groups):
             if len(sizes) != 1 or 0 in sizes:
                 raise ValueError("options that vary together have as many values as each other")
-        return Plan(names, groups, options, bool(described.get("same_start", False)))
+        same_start, tensorboard = (bool(described.get(name, False)) for name in ("same_start", "tensorboard"))
+        return Plan(names, groups, options, same_start, tensorboard)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise UserError(f"'{path}' is not a comparison file: move it away, or choose another --out") from problem
 

@@ -54,12 +54,14 @@ class Plan:
         vary: groups of options that vary together: option to its values, as on the command line of `train`.
         options: the other options of `train` that were given, as text.
         same_start: whether all runs start from the same weights.
+        tensorboard: whether each run writes for TensorBoard.
     """
 
     backends: list[str]
     vary: list[VaryGroup]
     options: dict[str, Any]
     same_start: bool = False
+    tensorboard: bool = False
 
     @property
     def varied(self) -> list[str]:
@@ -115,6 +117,8 @@ class Plan:
         elif start:
             # With a name, `train` does not take the recipe of the preset that the weights' network happens to be.
             options = {"architecture": "lenet5"} | options | {"weights": str(start)}
+        if self.tensorboard:
+            options |= {"tensorboard": True}
         return [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
 
     @property
@@ -127,6 +131,8 @@ class Plan:
             words += option_words(name, value)
         if self.same_start:
             words.append("--same-start")
+        if self.tensorboard:
+            words.append("--tensorboard")
         return f"{shlex.join(words)} --out DIR"
 
     @property

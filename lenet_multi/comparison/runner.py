@@ -40,10 +40,11 @@ from lenet_multi.data import Dataset, require_fit
 from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import svg
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
-from lenet_multi.runs.options import DEFAULTS, dataset_from, recipe, run_parser
+from lenet_multi.runs.options import DEFAULTS, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
 from lenet_multi.runs.prediction import logits_of
-from lenet_multi.runs.trainer import network_for, size_of_weights
+from lenet_multi.runs.selection import dataset_from, network_for, size_of_weights
+from lenet_multi.runs.tensorboard import EVENTS, require_tensorboard
 from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
 from lenet_multi.system.machine import describe_machine
@@ -62,6 +63,7 @@ def compare(
     vary: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]] | None = None,
     resume: bool = False,
     same_start: bool = False,
+    tensorboard: bool = False,
     fast: bool = False,
     **options: Any,
 ) -> Comparison:
@@ -80,6 +82,7 @@ def compare(
             with the first, the second with the second.
         resume: continue the comparison in `out`.
         same_start: all runs start from the initial weights of the first one.
+        tensorboard: each run writes its epochs to `tensorboard` in its subfolder.
         fast: same as `loop="fast"`.
         options: of `train`, with `_` for `-`: `batch_size=32`, `conv_channels=(6, 16)`.
 
@@ -96,7 +99,8 @@ def compare(
     unknown = next((name for name in given if name not in OPTIONS), None)
     if unknown:
         raise UserError(f"option '{unknown}', expected one of {', '.join(OPTIONS)}")
-    return run_comparison(Path(out), ",".join(backends) if backends else None, checked, given, resume, same_start)
+    names = ",".join(backends) if backends else None
+    return run_comparison(Path(out), names, checked, given, resume, same_start, tensorboard)
 
 
 def _setting(name: str, values: Sequence[Any]) -> str:
@@ -111,7 +115,13 @@ def _text(value: Any) -> str:
 
 
 def run_comparison(
-    out: Path, backends: str | None, vary: list[VaryGroup], options: dict[str, Any], resume: bool, same_start: bool
+    out: Path,
+    backends: str | None,
+    vary: list[VaryGroup],
+    options: dict[str, Any],
+    resume: bool,
+    same_start: bool,
+    tensorboard: bool,
 ) -> Comparison:
     """Train the missing runs, examine the networks, and write the folder's files.
 
@@ -122,6 +132,7 @@ def run_comparison(
         options: the other options of `train`, as text.
         resume: whether to continue the comparison in the folder.
         same_start: whether all runs start from the same weights.
+        tensorboard: whether each run writes for TensorBoard.
 
     Raises:
         UserError: as for `compare`.
@@ -130,20 +141,27 @@ def run_comparison(
     if resume:
         stored_plan(out)  # before locking, which creates the folder
     with locked_comparison(out):
-        return _run_locked(out, backends, vary, options, resume, same_start)
+        return _run_locked(out, backends, vary, options, resume, same_start, tensorboard)
 
 
 def _run_locked(
-    out: Path, backends: str | None, vary: list[VaryGroup], options: dict[str, Any], resume: bool, same_start: bool
+    out: Path,
+    backends: str | None,
+    vary: list[VaryGroup],
+    options: dict[str, Any],
+    resume: bool,
+    same_start: bool,
+    tensorboard: bool,
 ) -> Comparison:
     """Run the comparison as the only process in its folder."""
     before = stored_plan(out) if resume else None
     if before:
         vary, same_start = vary or before.vary, same_start or before.same_start
+        tensorboard = tensorboard or before.tensorboard
         kept = {name: value for name, value in before.options.items() if not any(name in group for group in vary)}
         options = kept | options
     names, left_out = (before.backends, ()) if before and backends is None else parse_backends(backends, vary)
-    plan = Plan(list(names), vary, options, same_start)
+    plan = Plan(list(names), vary, options, same_start, tensorboard)
     both = next((name for name in plan.varied if name in options), None)
     if both:
         raise UserError(f"--{both} and --vary {both} cannot be combined: omit --{both}")
@@ -155,6 +173,8 @@ def _run_locked(
         require_unused(out, same_start)
 
     # Before the first run starts, refuse what any run would refuse.
+    if tensorboard:
+        require_tensorboard()
     args_of = {spec.name: _parsed(plan, spec, out) for spec in plan.specs}
     first = args_of[plan.specs[0].name]
     dataset = dataset_from(first, DEFAULTS["dataset"], size=size_of_weights(first.weights))
@@ -167,7 +187,7 @@ def _run_locked(
     }
     for spec in plan.specs:
         if found[spec.name] is None:
-            require_absent(out / spec.folder, OUTPUTS)
+            require_absent(out / spec.folder, (*OUTPUTS, EVENTS))
     networks = {name: run.architecture if run else network_for(args_of[name], dataset) for name, run in found.items()}
     for architecture in networks.values():
         require_fit(architecture, dataset)

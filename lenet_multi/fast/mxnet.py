@@ -96,7 +96,9 @@ def train(
                     recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
             recorder.timer.stop()
             test_acc = parts.accuracy([partial(load_test, part) for part in split(index)] for index in test_sampler)
-            recorder.end_epoch(epoch + 1, test_acc)
+            recorder.end_epoch(net, epoch + 1, test_acc)
+            if recorder.stop_training:
+                break
     recorder.close(device_of(net))
     return recorder
 

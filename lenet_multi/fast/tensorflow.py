@@ -81,6 +81,8 @@ def train(
             recorder.add(epoch + (i + 1) / num_batches, loss_sum / num_examples, num_correct / num_examples)
         recorder.timer.stop()
         means = test_net.test_on_batch(np.arange(len(test_data)), test_labels, return_dict=True)
-        recorder.end_epoch(epoch + 1, round(means["accuracy"] * len(test_data)) / len(test_data))
+        recorder.end_epoch(net, epoch + 1, round(means["accuracy"] * len(test_data)) / len(test_data))
+        if recorder.stop_training:
+            break
     recorder.close(device_of(net))
     return recorder

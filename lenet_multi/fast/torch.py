@@ -100,7 +100,9 @@ def train(
                     train_loss, train_acc = float(loss_sum) / num_examples, int(num_correct) / num_examples
                     recorder.add(epoch + (i + 1) / num_batches, train_loss, train_acc)
             recorder.timer.stop()
-            recorder.end_epoch(epoch + 1, evaluate(test_iter))
+            recorder.end_epoch(net, epoch + 1, evaluate(test_iter))
+            if recorder.stop_training:
+                break
     recorder.close(device)
     return recorder
 

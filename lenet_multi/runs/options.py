@@ -18,8 +18,7 @@ from lenet_multi.architecture import (
     lenet,
 )
 from lenet_multi.backends import ALIASES, BACKENDS, LOOPS
-from lenet_multi.data import Dataset, is_image_folder, load_dataset
-from lenet_multi.data.image_folder import TEST_FRACTION, Size
+from lenet_multi.data.image_folder import TEST_FRACTION
 from lenet_multi.runs.checkpoint import MAX_EPOCHS
 from lenet_multi.runs.weights import WeightsError, weights_file
 from lenet_multi.system.option_parser import (
@@ -32,7 +31,6 @@ from lenet_multi.system.option_parser import (
     positive_int,
     seed_number,
 )
-from lenet_multi.training.settings import Settings
 
 
 def weights_path(text: str) -> Path:
@@ -189,7 +187,7 @@ def _shown(options: Iterable[Option], as_text: bool) -> list[Option]:
 
 
 def run_parser(prog: str, description: str) -> Parser:
-    """The parser of a training run: backend, `RUN_OPTIONS`, `--out` and `--resume`."""
+    """The parser of a training run: backend, `RUN_OPTIONS`, `--out`, `--tensorboard` and `--resume`."""
     parser = Parser(prog, description)
     BACKEND.add_to(parser)
     add_run_options(parser)
@@ -199,6 +197,11 @@ def run_parser(prog: str, description: str) -> Parser:
         type=path_argument,
         metavar="DIR",
         help="write the parameters, summary, history and curves to this folder",
+    )
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write each epoch to DIR/tensorboard, for TensorBoard; a resumed run goes on writing there",
     )
     group.add_argument(
         "--resume",
@@ -220,28 +223,6 @@ def architecture_from(args: argparse.Namespace) -> Architecture | None:
     if not given and not args.architecture:
         return None
     return lenet(**{**PRESET_SETTINGS[args.architecture or "lenet5"], **given})
-
-
-def dataset_from(args: argparse.Namespace, name: str, run: Settings | None = None, size: Size | None = None) -> Dataset:
-    """Load the data that the options select.
-
-    Args:
-        args: with the options in `DATA_OPTIONS`.
-        name: the data set, if `--dataset` is not given.
-        run: the settings of a run on this data, whose test images are held out again.
-        size: the height and width that the network expects.
-
-    Raises:
-        DataError: as for `load_dataset`.
-    """
-    chosen = name if args.dataset is None else args.dataset
-    fraction, seed = args.test_fraction, args.split_seed
-    if run and chosen == run.dataset:
-        fraction = run.test_fraction if fraction is None else fraction
-        seed = run.split_seed if seed is None else seed
-    if is_image_folder(chosen) and args.image_size is None:
-        return load_dataset(chosen, args.data_dir, size, fraction, seed or 0)
-    return load_dataset(chosen, args.data_dir, args.image_size, fraction, seed or 0)
 
 
 def recipe(args: argparse.Namespace, preset: str | None) -> dict[str, Any]:

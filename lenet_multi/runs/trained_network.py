@@ -13,7 +13,8 @@ from lenet_multi.backends import load_backend
 from lenet_multi.data import DATASETS, BatchSampler, Dataset, require_fit
 from lenet_multi.runs.checkpoint import data_of
 from lenet_multi.runs.memory import require_memory
-from lenet_multi.runs.options import architecture_from, dataset_from
+from lenet_multi.runs.options import architecture_from
+from lenet_multi.runs.selection import dataset_from
 from lenet_multi.runs.weights import Parameters, load_network
 from lenet_multi.system.stderr import say
 

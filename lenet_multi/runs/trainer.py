@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend, require_installed
 from lenet_multi.data import Dataset, require_fit
 from lenet_multi.errors import UserError
@@ -27,48 +26,60 @@ from lenet_multi.runs.checkpoint import (
     save_checkpoint,
 )
 from lenet_multi.runs.memory import require_memory
-from lenet_multi.runs.options import DEFAULTS, architecture_from, dataset_from, network_of, recipe
+from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
-from lenet_multi.runs.weights import Parameters, architecture_of, load_header, load_network
+from lenet_multi.runs.selection import dataset_from, network_for, size_of_weights
+from lenet_multi.runs.tensorboard import EVENTS, EventLog, require_tensorboard
+from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
 from lenet_multi.system.option_parser import option_words
 from lenet_multi.system.process import peak_rss_mb
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
 from lenet_multi.training.chance_loss import chance_loss, is_chance_loss
-from lenet_multi.training.recorder import DivergenceError, Recorder, closing_lines
+from lenet_multi.training.points import Point
+from lenet_multi.training.recorder import AfterEpoch, DivergenceError, Recorder, closing_lines
 from lenet_multi.training.schedule import ScheduledRecorder, lr_schedule
 from lenet_multi.training.settings import Settings
 
 if TYPE_CHECKING:
-    from lenet_multi.backends.interface import Backend
+    from lenet_multi.backends.interface import Backend, Network
 
 
-def run_training(args: argparse.Namespace) -> None:
+def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
     """Start or resume a run, as the only process in its folder.
 
     Args:
         args: from `runs.options.run_parser`.
+        after_epoch: as for `Recorder`. A run that it stops has all its files, and can be resumed.
 
     Raises:
         UserError: as for `start_run` and `resume_run`, or when another process is training in the folder.
         KeyboardInterrupt: as for `start_run`.
         SystemExit: on SIGTERM, or when the terminal closes; neither temporary files nor an empty folder are left.
     """
+    if args.tensorboard and not args.out:
+        raise UserError("--tensorboard needs a folder to write to: add --out DIR")
     if args.resume and args.out:
         require_run(args.out)  # before locking, which creates the folder
+        if (args.out / EVENTS).is_dir():
+            require_tensorboard(f"the run in '{args.out}' writes to {EVENTS}/ and")
+            args.tensorboard = True
+    if args.tensorboard:
+        require_tensorboard()
     with exit_on_termination(), locked_run(args.out) if args.out else nullcontext():
         if args.resume:
-            resume_run(args)
+            resume_run(args, after_epoch)
         else:
-            start_run(args)
+            start_run(args, after_epoch)
 
 
-def start_run(args: argparse.Namespace) -> None:
+def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
     """Train a new run.
 
     Args:
         args: from `runs.options.run_parser`.
+        after_epoch: as for `run_training`.
 
     Raises:
         UserError: when the options, the data or the folder cannot be used, or the loss diverges.
@@ -80,7 +91,7 @@ def start_run(args: argparse.Namespace) -> None:
             f"--out '{args.out}' already holds a run ({CHECKPOINT}): choose another folder, or pass --resume"
         )
     if args.out:
-        require_absent(args.out, OUTPUTS)
+        require_absent(args.out, (*OUTPUTS, EVENTS))
     dataset = dataset_from(args, DEFAULTS["dataset"], size=size_of_weights(args.weights))
     architecture, parameters, preset = network_for(args, dataset), None, args.architecture
     if args.weights:
@@ -101,38 +112,15 @@ def start_run(args: argparse.Namespace) -> None:
         split_seed=args.split_seed or 0,
     )
     run = Run(architecture, settings, backend_name, values["loop"], class_names=dataset.class_names)
-    train_run(args, run, parameters, dataset)
+    train_run(args, run, parameters, dataset, after_epoch)
 
 
-def network_for(args: argparse.Namespace, dataset: Dataset) -> Architecture:
-    """The network that a new run trains: the one in `--weights`, or the one that the options describe, for the data.
-
-    Raises:
-        UserError: when the file cannot be used, or the network cannot be built.
-    """
-    if not args.weights:
-        return network_of(args).for_data(dataset.image_shape, dataset.num_classes)
-    arrays, metadata = load_header(args.weights)
-    given = architecture_from(args) if "architecture" in metadata else network_of(args)
-    fitted = given.for_data(dataset.image_shape, dataset.num_classes) if given else None
-    return architecture_of(args.weights, arrays, metadata, fitted)
-
-
-def size_of_weights(path: Path | None) -> tuple[int, int] | None:
-    """The height and width that the network in a weights file takes, if the file describes it.
-
-    Raises:
-        UserError: when the file cannot be read.
-    """
-    described = load_header(path)[1].get("architecture") if path else None
-    return Architecture.from_dict(described).input_shape[1:] if described else None
-
-
-def resume_run(args: argparse.Namespace) -> None:
+def resume_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
     """Continue the run in `args.out`. Options that are not given keep their values; given ones must agree with the run.
 
     Args:
         args: from `runs.options.run_parser`.
+        after_epoch: as for `run_training`.
 
     Raises:
         UserError: as for `start_run`, or when an option differs from the run's.
@@ -178,11 +166,13 @@ def resume_run(args: argparse.Namespace) -> None:
         return
     if run.loop == "fast" and args.loop is None:
         say("note: the run continues with the fast loop; for the plain one, pass --loop plain")
-    train_run(args, run, parameters, dataset)
+    train_run(args, run, parameters, dataset, after_epoch)
 
 
-def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset) -> None:
-    """Train until the run's epochs are done, with a checkpoint after each; then write its outputs.
+def train_run(
+    args: argparse.Namespace, run: Run, parameters: Parameters | None, dataset: Dataset, after_epoch: AfterEpoch | None
+) -> None:
+    """Train until the epochs are done or `after_epoch` stops, with a checkpoint after each; then write the outputs.
 
     Raises:
         UserError: when the data does not fit, the folder cannot be used, or the loss diverges.
@@ -203,21 +193,29 @@ def train_run(args: argparse.Namespace, run: Run, parameters: Parameters | None,
     if parameters is not None:
         backend.set_parameters(net, parameters)
 
-    def save_epoch() -> None:
+    log: EventLog | None = None
+
+    def save_epoch(net: Network, point: Point) -> bool:
         trained = backend.get_parameters(net)
         if not all(np.isfinite(value).all() for value in trained.values()):
             raise DivergenceError(f"the weights are not finite after epoch {recorder.epochs_done}: try a smaller --lr")
+        if log:
+            # Before the checkpoint: after a kill in between, the resumed run writes the epoch again.
+            log.add_epoch(point, recorder.timer.seconds, trained)
         if out:
             segment = finished_segment(run, backend, backend.device_of(net), recorder)
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
+        return bool(after_epoch and after_epoch(net, point))
 
     recorder = ScheduledRecorder(settings.epochs, run.epochs_done, run.points, after_epoch=save_epoch)
     try:
         if out:
             # Also before the first epoch, so that a run killed during it can be resumed.
             save_first_checkpoint(out, run, backend.get_parameters(net))
+            if args.tensorboard:
+                log = EventLog(out, run, backend.device_of(net))
         for last_epoch, lr in lr_schedule(settings):
-            if recorder.epochs_done < last_epoch:
+            if recorder.epochs_done < last_epoch and not recorder.stop_training:
                 recorder.first_epoch = recorder.epochs_done
                 backend.train(
                     net, dataset.train, dataset.test, last_epoch, lr, settings.batch_size, settings.seed, recorder

@@ -6,12 +6,15 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
 from lenet_multi.errors import UserError
 from lenet_multi.system.process import seconds_since_process_start
 from lenet_multi.training.points import Point
+
+AfterEpoch = Callable[[Any, Point], "bool | None"]  # takes the network and the point at the end of the epoch
 
 
 class DivergenceError(UserError):
@@ -46,7 +49,8 @@ class Recorder:
     Args:
         first_epoch: epochs already done, for a resumed run.
         points: the curves of those epochs.
-        after_epoch: called after each epoch is evaluated and recorded: the place to save a checkpoint.
+        after_epoch: called with the network and the epoch's last point, after each epoch is evaluated and recorded: the
+            place to save a checkpoint. If it returns True, the training stops, complete as it stands.
         show: called with the points after each new one: the place to draw; the notebook's animation when None.
         reports_per_epoch: how often to record the means; at most once per batch.
     """
@@ -55,7 +59,7 @@ class Recorder:
         self,
         first_epoch: int = 0,
         points: list[Point] | None = None,
-        after_epoch: Callable[[], None] | None = None,
+        after_epoch: AfterEpoch | None = None,
         show: Callable[[list[Point]], None] | None = None,
         reports_per_epoch: int = 5,
     ) -> None:
@@ -67,6 +71,7 @@ class Recorder:
         self._examples_per_epoch = 0
         self._began = 0.0
         self.after_epoch = after_epoch
+        self.stop_training = False
         self._show = show
         self._reports_per_epoch = reports_per_epoch
         self._bar: tqdm | None = None
@@ -95,6 +100,7 @@ class Recorder:
             file=sys.stderr,
             bar_format="{desc}{bar}| epoch {n:.1f} of {total}, {elapsed} elapsed, {remaining} left{postfix}",
         )
+        self.stop_training = False
         self._examples_per_epoch = num_examples
         self.startup_seconds = seconds_since_process_start()
         self._began = time.perf_counter()
@@ -115,19 +121,27 @@ class Recorder:
         self.points.append(Point(epoch, train_loss, train_acc))
         self._show_progress()
 
-    def end_epoch(self, epochs_done: int, test_acc: float) -> None:
-        """Record the test accuracy at the end of an epoch."""
+    def end_epoch(self, net: Any, epochs_done: int, test_acc: float) -> None:
+        """Record the test accuracy at the end of an epoch and call `after_epoch`, which may set `stop_training`.
+
+        The training loop ends if `stop_training` is set.
+        """
         self.points[-1].test_acc = test_acc
         self.epochs_done = epochs_done
         self.wall_seconds = time.perf_counter() - self._began
         self._show_progress()
         if self.after_epoch:
-            self.after_epoch()
+            self.stop_training = bool(self.after_epoch(net, self.points[-1]))
 
     def close(self, device: str) -> None:
         """Print the closing lines."""
         self.hide()
         print(closing_lines(self.points[-1], self.examples_per_sec, device), flush=True)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a progress bar or a figure shows the progress."""
+        return self._show is not None or (self._bar is not None and not self._bar.disable)
 
     def hide(self) -> None:
         """Remove the progress bar."""
@@ -155,7 +169,9 @@ class Recorder:
 
 def closing_lines(last: Point, examples_per_sec: float, device: str) -> str:
     """The two lines that end a run: loss and accuracies, then speed and device."""
-    return (
-        f"loss {last.train_loss:z.3f}, train acc {last.train_acc:.3f}, test acc {last.test_acc:.3f}\n"
-        f"{examples_per_sec:.1f} examples/sec on {device}"
-    )
+    return f"{epoch_figures(last)}\n{examples_per_sec:.1f} examples/sec on {device}"
+
+
+def epoch_figures(last: Point) -> str:
+    """Loss and accuracies at the end of an epoch, in a line."""
+    return f"loss {last.train_loss:z.3f}, train acc {last.train_acc:.3f}, test acc {last.test_acc:.3f}"

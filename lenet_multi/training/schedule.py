@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lenet_multi.training.recorder import Recorder
+from lenet_multi.system.stderr import say
+from lenet_multi.training.recorder import Recorder, epoch_figures
 from lenet_multi.training.settings import Settings
 
 LR_DECAY = 0.1  # as in He et al., 2015, arXiv:1512.03385, section 3.4
@@ -23,6 +24,9 @@ def lr_schedule(settings: Settings) -> list[tuple[int, float]]:
 
 class ScheduledRecorder(Recorder):
     """A recorder for several consecutive calls of `train`: one progress bar and one clock.
+
+    Where neither a progress bar nor a figure shows the progress, it prints a line to standard error after each epoch:
+    a log tells how far the run is.
 
     The caller prints the closing lines, after it has written the outputs. Set `first_epoch` before each call: the
     backend starts there.
@@ -41,6 +45,11 @@ class ScheduledRecorder(Recorder):
         if self.startup_seconds is None:
             super().start(self._num_epochs, num_examples)
 
+    def end_epoch(self, net: Any, epochs_done: int, test_acc: float) -> None:
+        super().end_epoch(net, epochs_done, test_acc)
+        if not self.is_shown:
+            say(f"epoch {epochs_done} of {self._num_epochs}: {epoch_figures(self.points[-1])}")
+
     def close(self, device: str) -> None:
-        if self.epochs_done == self._num_epochs:
+        if self.epochs_done == self._num_epochs or self.stop_training:
             self.hide()

@@ -80,7 +80,7 @@ else:
             pass
 
     timers = []
-    recorder = Recorder(after_epoch=lambda: timers.append(recorder.timer.seconds), show=lambda points: None)
+    recorder = Recorder(after_epoch=lambda *_: timers.append(recorder.timer.seconds), show=lambda points: None)
     with contextlib.redirect_stdout(None):
         backend.train(net, dataset.train, dataset.test, num_epochs=2, recorder=recorder)
 

@@ -1,0 +1,59 @@
+"""The data and the network of a run, as its options and its weights file select them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.data import Dataset, is_image_folder, load_dataset
+from lenet_multi.data.image_folder import Size
+from lenet_multi.runs.options import architecture_from, network_of
+from lenet_multi.runs.weights import architecture_of, load_header
+from lenet_multi.training.settings import Settings
+
+
+def dataset_from(args: argparse.Namespace, name: str, run: Settings | None = None, size: Size | None = None) -> Dataset:
+    """Load the data that the options select.
+
+    Args:
+        args: with the options in `DATA_OPTIONS`.
+        name: the data set, if `--dataset` is not given.
+        run: the settings of a run on this data, whose test images are held out again.
+        size: the height and width that the network expects.
+
+    Raises:
+        DataError: as for `load_dataset`.
+    """
+    chosen = name if args.dataset is None else args.dataset
+    fraction, seed = args.test_fraction, args.split_seed
+    if run and chosen == run.dataset:
+        fraction = run.test_fraction if fraction is None else fraction
+        seed = run.split_seed if seed is None else seed
+    if is_image_folder(chosen) and args.image_size is None:
+        return load_dataset(chosen, args.data_dir, size, fraction, seed or 0)
+    return load_dataset(chosen, args.data_dir, args.image_size, fraction, seed or 0)
+
+
+def network_for(args: argparse.Namespace, dataset: Dataset) -> Architecture:
+    """The network that a new run trains: the one in `--weights`, or the one that the options describe, for the data.
+
+    Raises:
+        UserError: when the file cannot be used, or the network cannot be built.
+    """
+    if not args.weights:
+        return network_of(args).for_data(dataset.image_shape, dataset.num_classes)
+    arrays, metadata = load_header(args.weights)
+    given = architecture_from(args) if "architecture" in metadata else network_of(args)
+    fitted = given.for_data(dataset.image_shape, dataset.num_classes) if given else None
+    return architecture_of(args.weights, arrays, metadata, fitted)
+
+
+def size_of_weights(path: Path | None) -> tuple[int, int] | None:
+    """The height and width that the network in a weights file takes, if the file describes it.
+
+    Raises:
+        UserError: when the file cannot be read.
+    """
+    described = load_header(path)[1].get("architecture") if path else None
+    return Architecture.from_dict(described).input_shape[1:] if described else None
