@@ -1,4 +1,4 @@
-"""The programs that docs/lenet.md shows are those that `export` writes, and define the network that the backends build."""
+"""The programs that docs/lenet.md shows are those that `export` writes, with the network that the backends build."""
 
 import runpy
 from math import prod

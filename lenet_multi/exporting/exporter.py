@@ -20,8 +20,10 @@ from lenet_multi.exporting.program_check import check_program
 from lenet_multi.exporting.program_text import Training
 from lenet_multi.exporting.requirements import NAME as REQUIREMENTS
 from lenet_multi.exporting.requirements import requirements
+from lenet_multi.runs.memory import evaluation_memory
 from lenet_multi.runs.weights import Parameters
 from lenet_multi.system.atomic_files import CreatedFolder, require_absent, write_atomically
+from lenet_multi.system.memory import require_bytes
 from lenet_multi.system.signals import ignore_sigint
 
 
@@ -78,6 +80,8 @@ def export_network(name: str, architecture: Architecture, parameters: Parameters
     if name == "gluon":
         names.insert(0, gluon_format.parameters_name(out.name))
     _require_path(out, chosen.ending, names)
+    # The reference computes in float64.
+    require_bytes(2 * evaluation_memory(architecture, EXAMPLES), "the network", "choose fewer channels or units")
     X = _images(architecture)
     expected = forward(architecture, parameters, X)
     logits = list(expected.values())[-1]
