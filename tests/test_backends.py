@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, architectures, needs, random_parameters, random_split
+from conftest import INSTALLED, needs, random_split
 from hypothesis import given, settings
+from random_networks import architectures, random_parameters
 
 from lenet_multi import backends
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import INSTALLED, about, architectures, needs, random_parameters
+from conftest import INSTALLED, about, needs
 from hypothesis import HealthCheck, given, settings
+from random_networks import architectures, random_parameters
 
 from lenet_multi import backends, evaluate, export, train
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
