@@ -23,6 +23,7 @@ from lenet_multi.exporting import exporter, onnx_format, source_format
 from lenet_multi.exporting.exporter import FORMATS, export_network, export_program
 from lenet_multi.exporting.fresh_process import outputs_of
 from lenet_multi.exporting.program_text import DIALECTS, Training, program_text
+from lenet_multi.exporting.requirements import requirements
 from lenet_multi.runs.weights import load_weights, save_weights
 from lenet_multi.system.process import child_environment
 
@@ -143,6 +144,20 @@ def test_a_program_imports_nothing_of_this_package_and_nothing_in_vain(name, wei
     used = {node.id for node in nodes if isinstance(node, ast.Name)}
     assert imported <= used | {"keras"}
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("file", ['"""\nimport os\n"""\n.py', "\\N.py", "$layers.py", "\udcff.py"])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_name_of_a_file_adds_nothing_to_its_program(name, file):
+    usual = program_text(name, SMALL, Training(), "PROGRAM", weights=False)
+    assert program_text(name, SMALL, Training(), file, weights=False) == usual
+
+
+@pytest.mark.parametrize("file", ["a\nb==1", "a\r\udcff", "a b"])
+def test_the_name_of_a_file_adds_no_requirement(file):
+    text = requirements(file, ["numpy"])
+    assert text.encode().count(b"\n") == 2
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [f"numpy=={np.__version__}"]
 
 
 @pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,8 @@ def program_text(backend: str, architecture: Architecture, training: Training, f
         backend: the canonical name of the framework.
         architecture: the network.
         training: the settings of its training.
-        file: the name of the program's file, for its description.
+        file: the name of the program's file, for its description. A name of other characters than letters, digits,
+            dots and dashes is left out: in a program, it could be code.
         weights: whether the program starts from the weights in a file beside it: `lenet.safetensors` for `lenet.py`.
     """
     dialect = DIALECTS[backend]
@@ -120,7 +122,7 @@ def program_text(backend: str, architecture: Architecture, training: Training, f
     return Template(text).substitute(
         optional,
         title=TITLES[architecture.name],
-        file=file,
+        file=file if re.fullmatch(r"[\w.-]+", file, re.ASCII) else "PROGRAM",
         channels=channels,
         height=height,
         width=width,

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 
+from lenet_multi.system.names import readable
+
 NAME = "requirements.txt"
 
 
@@ -17,6 +19,7 @@ def requirements(file: str, modules: Iterable[str]) -> str:
         file: the name of the exported file.
         modules: names of modules that have been imported, each the name of its package too.
     """
+    file = readable(" ".join(file.split()))  # it may hold the end of a line, and bytes that are not UTF-8
     lines = [f"# Needed by {file}, which was checked with these versions and Python {platform.python_version()}."]
     for name in sorted(modules):
         # PyPI has no builds such as 2.13.0+cpu; the version without the build fits every build.
