@@ -9,11 +9,12 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
-from conftest import needs_two, with_installed
+from conftest import INSTALLED, needs_two, with_installed
 
-from lenet_multi import __main__, parity
+from lenet_multi import __main__, export, parity
 from lenet_multi.data import synthetic
 from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.exporting.exporter import FORMATS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -57,6 +58,11 @@ def run_module(module: str, arguments: list[str]) -> int:
     if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
         parity.parser().parse_args(arguments)
         return 0
+    if module == "lenet_multi.export":
+        args = export.parser().parse_args(arguments)
+        backend = FORMATS[args.format].backend if args.format in FORMATS else None
+        if backend and backend not in INSTALLED:
+            return 0
     if module == "lenet_multi.compare_port":
         for name in ("original.py", "port.py"):
             Path(name).write_text("import numpy as np\n\n\ndef net():\n    return np.tanh\n")

@@ -1,4 +1,4 @@
-"""The short programs at the start of docs/lenet.md define LeNet-5, the same network as the backends build."""
+"""The programs that docs/lenet.md shows are those that `export` writes, with the network that the backends build."""
 
 import runpy
 from math import prod
@@ -12,6 +12,7 @@ from conftest import INSTALLED, about
 from lenet_multi.architecture import PRESETS
 from lenet_multi.backends import load_backend
 from lenet_multi.backends.interface import Backend
+from lenet_multi.exporting.program_text import Training, program_text
 from lenet_multi.ports import compare_networks
 from lenet_multi.ports.networks import channels_first, network_of, run_network
 from lenet_multi.ports.recording import Collector
@@ -60,6 +61,12 @@ def check_initialization(backend: Backend, net: Any) -> None:
         bound = np.sqrt(6 / (prod(window) * (in_channels + out_channels)))
         # At least one of 150 or more uniform numbers exceeds 0.9 of the bound, except in one of several million draws.
         assert 0.9 * bound < np.abs(value).max() <= bound * (1 + 1e-6), name
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_program_is_what_export_writes(name):
+    text = program_text(name, ARCHITECTURE, Training(), PROGRAMS[name], weights=False)
+    assert (FOLDER / PROGRAMS[name]).read_text() == text, "write it anew: see CONTRIBUTING.md"
 
 
 @pytest.mark.parametrize("check", [check_shapes, check_numbers, check_initialization])

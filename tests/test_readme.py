@@ -9,7 +9,7 @@ import pytest
 from conftest import needs_two, subset, with_installed
 
 import lenet_multi
-from lenet_multi import activations, compare, diagram, evaluate, parity, shapes, train
+from lenet_multi import activations, compare, diagram, evaluate, export, parity, shapes, train
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -48,8 +48,9 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         "lenet_multi.compare": compare.main,
         "lenet_multi.activations": activations.main,
         "lenet_multi.diagram": diagram.main,
+        "lenet_multi.export": export.main,
     }
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 14
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
             parity.parser().parse_args(arguments)

@@ -1,8 +1,25 @@
-"""LeNet-5 in Keras."""
+"""LeNet-5 in Keras: the network, its data, training and evaluation.
+
+    python lenet5_keras.py FOLDER
+
+FOLDER holds the four IDX files of Fashion-MNIST, such as train-images-idx3-ubyte.gz.
+"""
+
+import argparse
+import gzip
+import itertools
+from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
+num_epochs = 10
+lr = 0.9
+batch_size = 256
+seed = 0  # of the initial weights and of the order of the examples
+
+keras.utils.set_random_seed(seed)
 # Both layers default to Xavier-uniform weights (kernel_initializer="glorot_uniform")
 # and zero biases (bias_initializer="zeros").
 net = keras.Sequential(
@@ -18,3 +35,66 @@ net = keras.Sequential(
         layers.Dense(10),
     ]
 )
+
+
+def read_idx(folder, name):
+    """The array in an IDX file, which may be compressed. Its header gives the shape."""
+    compressed = folder / f"{name}.gz"
+    content = gzip.decompress(compressed.read_bytes()) if compressed.exists() else (folder / name).read_bytes()
+    num_dimensions = content[3]
+    shape = np.frombuffer(content, ">u4", num_dimensions, offset=4)
+    numbers = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
+    return numbers.reshape(shape)
+
+
+def load_data(folder, part):
+    """The images (N, 28, 28, 1) and labels (N,) of a part: "train", or "t10k" for the test data."""
+    images = read_idx(folder, f"{part}-images-idx3-ubyte")
+    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+    # Keras takes images with the channels last.
+    images = images.reshape(-1, 1, 28, 28).transpose(0, 2, 3, 1)
+    return images.astype("float32") / 255, labels.astype("int64")
+
+
+def batches(data, batch_size, seed):
+    """Batches (X, y), epoch after epoch. The seed and the epoch determine the order of the examples."""
+    images, labels = data
+    for epoch in itertools.count():
+        order = np.random.default_rng([seed, epoch]).permutation(len(labels))
+        for start in range(0, len(order), batch_size):
+            i = order[start : start + batch_size]
+            yield images[i], labels[i]
+
+
+def evaluate_accuracy(net, data):
+    """The fraction of the examples that the network classifies correctly."""
+    images, labels = data
+    y_hat = net.predict(images, batch_size=256, verbose=0)
+    return (y_hat.argmax(axis=1) == labels).mean()
+
+
+def train(net, train_data, test_data, num_epochs, lr, batch_size, seed):
+    """Train the network with minibatch SGD. Returns the loss of each epoch."""
+    optimizer = keras.optimizers.SGD(learning_rate=lr)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(optimizer, loss, metrics=["accuracy"])
+    num_examples = len(train_data[1])
+    history = net.fit(
+        batches(train_data, batch_size, seed),
+        steps_per_epoch=-(-num_examples // batch_size),  # the last batch may be smaller
+        validation_data=test_data,
+        validation_batch_size=256,
+        epochs=num_epochs,
+        verbose=2,
+    )
+    return history.history.get("loss", [])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="holds the four IDX files")
+    parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
+    args = parser.parse_args()
+    train_data, test_data = load_data(args.folder, "train"), load_data(args.folder, "t10k")
+    print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
+    train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

@@ -1,7 +1,25 @@
-"""LeNet-5 in PyTorch."""
+"""LeNet-5 in PyTorch: the network, its data, training and evaluation.
 
+    python lenet5_torch.py FOLDER
+
+FOLDER holds the four IDX files of Fashion-MNIST, such as train-images-idx3-ubyte.gz.
+"""
+
+import argparse
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
 from torch import nn
 
+num_epochs = 10
+lr = 0.9
+batch_size = 256
+seed = 0  # of the initial weights and of the order of the examples
+device = "cuda" if torch.cuda.is_available() else "cpu"
+
+torch.manual_seed(seed)
 net = nn.Sequential(
     nn.Conv2d(1, 6, kernel_size=5, padding=2),
     nn.Sigmoid(),
@@ -26,3 +44,78 @@ def init_weights(layer):
 
 
 net.apply(init_weights)
+net.to(device)
+
+
+def read_idx(folder, name):
+    """The array in an IDX file, which may be compressed. Its header gives the shape."""
+    compressed = folder / f"{name}.gz"
+    content = gzip.decompress(compressed.read_bytes()) if compressed.exists() else (folder / name).read_bytes()
+    num_dimensions = content[3]
+    shape = np.frombuffer(content, ">u4", num_dimensions, offset=4)
+    numbers = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
+    return torch.from_numpy(numbers.reshape(shape).copy())
+
+
+def load_data(folder, part):
+    """The images (N, 1, 28, 28) and labels (N,) of a part: "train", or "t10k" for the test data."""
+    images = read_idx(folder, f"{part}-images-idx3-ubyte")
+    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+    images = images.reshape(-1, 1, 28, 28)
+    return images.to(device), labels.long().to(device)
+
+
+def batches(data, order, batch_size=256):
+    """Batches (X, y) of the examples in this order, with the pixels scaled to [0, 1]."""
+    images, labels = data
+    order = torch.from_numpy(order).to(device)
+    for start in range(0, len(order), batch_size):
+        i = order[start : start + batch_size]
+        yield images[i] / 255, labels[i]
+
+
+def evaluate_accuracy(net, data):
+    """The fraction of the examples that the network classifies correctly."""
+    num_examples = len(data[1])
+    num_correct = 0
+    net.eval()
+    with torch.no_grad():
+        for X, y in batches(data, np.arange(num_examples)):
+            num_correct += (net(X).argmax(dim=1) == y).sum()
+    return int(num_correct) / num_examples
+
+
+def train(net, train_data, test_data, num_epochs, lr, batch_size, seed):
+    """Train the network with minibatch SGD. Returns the loss of each epoch."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+    loss = nn.CrossEntropyLoss()
+    num_examples = len(train_data[1])
+    losses = []
+    for epoch in range(num_epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(num_examples)
+        loss_sum, num_correct = 0.0, 0
+        net.train()
+        for X, y in batches(train_data, order, batch_size):
+            optimizer.zero_grad()
+            y_hat = net(X)
+            l = loss(y_hat, y)
+            l.backward()
+            optimizer.step()
+            with torch.no_grad():
+                loss_sum += l * len(y)
+                num_correct += (y_hat.argmax(dim=1) == y).sum()
+        losses.append(float(loss_sum) / num_examples)
+        train_acc = int(num_correct) / num_examples
+        test_acc = evaluate_accuracy(net, test_data)
+        print(f"epoch {epoch + 1}: loss {losses[-1]:.3f}, train acc {train_acc:.3f}, test acc {test_acc:.3f}")
+    return losses
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="holds the four IDX files")
+    parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
+    args = parser.parse_args()
+    train_data, test_data = load_data(args.folder, "train"), load_data(args.folder, "t10k")
+    print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
+    train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

@@ -17,6 +17,7 @@ import pytest
 from conftest import write_folder
 
 from lenet_multi.__main__ import COMMANDS
+from lenet_multi.backends import BACKENDS
 
 ROOT = Path(__file__).parent.parent.parent
 CONSTRAINTS = ROOT / "constraints" / f"{sys.version_info[0]}.{sys.version_info[1]}.txt"
@@ -73,7 +74,8 @@ def modules() -> set[str]:
     return {str(path.relative_to(ROOT)) for path in (ROOT / "lenet_multi").rglob("*.py")}
 
 
-EXPECTED = {"lenet_multi/py.typed", "lenet_multi/comparison/report.html.j2"}
+TEMPLATES = {f"lenet_multi/exporting/templates/{name}.py.txt" for name in BACKENDS}
+EXPECTED = {"lenet_multi/py.typed", "lenet_multi/comparison/report.html.j2"} | TEMPLATES
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(distributions):
@@ -109,6 +111,8 @@ RUNS = [
     f"compare {QUICK} --backends torch --vary lr=0.1,0.2 --out compared",
     "activations --weights first --dataset data --classes 2,4 --out maps.png",
     "diagram --out lenet.svg",
+    "export --weights first --format torch --out exported/lenet.pt2",
+    "export --pooling max --format source --out program/lenet.py",
     "compare_port networks.py:net networks.py:net --shape 2,1,8,8 --json port.json",
 ]
 NETWORKS = """import torch
@@ -119,6 +123,7 @@ def net():
     return torch.nn.Conv2d(1, 2, 3)
 """
 FILES = ["first/curves.png", "first/history.csv", "compared/report.html", "maps.png", "lenet.svg", "port.json"]
+FILES += ["exported/lenet.pt2", "program/lenet.py", "program/requirements.txt"]
 
 
 def test_every_command_runs_outside_the_clone(environment):

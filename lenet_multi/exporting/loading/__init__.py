@@ -1,0 +1,7 @@
+"""Programs that load an exported file in a fresh process and run it. They import nothing else of this package.
+
+    python load_torch.py FILE INPUTS OUTPUTS
+
+INPUTS is an .npy file of images, float32 (N, C, H, W), scaled to [0, 1]. OUTPUTS is the .npz file to write; it holds
+the `logits`. The command `export` checks each file with the program of its format, and the documentation shows them.
+"""

@@ -1,0 +1,94 @@
+"""Compares an exported program with the description and with the plain loop of its framework."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from lenet_multi.architecture import Architecture, Dense
+from lenet_multi.backends import load_backend
+from lenet_multi.backends.layouts import channels_first_shape
+from lenet_multi.checks.float64_reference import forward
+from lenet_multi.data import Split
+from lenet_multi.data.idx import FILE_NAMES
+from lenet_multi.errors import UserError
+from lenet_multi.exporting.fresh_process import outputs_of, require_equal
+from lenet_multi.exporting.network import built_network
+from lenet_multi.exporting.program_text import DIALECTS
+from lenet_multi.runs.weights import Parameters
+from lenet_multi.training.recorder import Recorder
+
+# One epoch on a few random images: two batches of 16 and one of 8. The small learning rate suits every network.
+NUM_TRAIN, NUM_TEST, BATCH_SIZE, LR = 40, 10, 16, 0.01
+
+
+def check_program(
+    backend_name: str, architecture: Architecture, parameters: Parameters | None, seed: int, path: Path, X: np.ndarray
+) -> float:
+    """Run a program in a fresh process: shapes, logits, and an epoch of its training loop.
+
+    Args:
+        backend_name: the canonical name of its framework.
+        architecture: the network.
+        parameters: canonical ones, with which the program starts; without any, it starts with those of the plain loop.
+        seed: of the initial weights and of the shuffling.
+        path: the program.
+        X: images (N, C, H, W), float32 in [0, 1].
+
+    Returns:
+        The largest difference of the logits from the float64 reference, relative to the largest logit or 1.
+
+    Raises:
+        UserError: if the program computes something else.
+    """
+    backend = load_backend(backend_name)
+    net = built_network(backend_name, architecture, parameters, seed)
+    logits = list(forward(architecture, backend.get_parameters(net), X).values())[-1]
+    train_data, test_data = (_random_split(architecture, size) for size in (NUM_TRAIN, NUM_TEST))
+    with TemporaryDirectory() as folder:
+        _write_idx(Path(folder), train_data, test_data)
+        found = outputs_of("run_program.py", path, X, folder, LR, BATCH_SIZE, seed)
+    _require_shapes(backend_name, backend.LAYOUT, architecture, found["shapes"])
+    difference = require_equal("logits", found["logits"], logits)
+    recorder = Recorder(show=lambda points: None)
+    with redirect_stdout(None):
+        backend.train(net, train_data, test_data, 1, LR, BATCH_SIZE, seed, recorder)
+    require_equal("loss after an epoch", found["loss"], np.array(recorder.points[-1].train_loss))
+    trained = list(backend.layer_outputs(net, X).values())[-1]
+    require_equal("logits after an epoch", found["trained_logits"], trained)
+    return difference
+
+
+def _require_shapes(backend_name: str, layout: str, architecture: Architecture, found: np.ndarray) -> None:
+    lines = DIALECTS[backend_name].lines(architecture)
+    shapes = [tuple(int(size) for size in row if size) for row in found]
+    if len(shapes) != len(lines):
+        raise UserError(
+            f"the program has {len(shapes)} layers, expected {len(lines)}: nothing was written; report this"
+        )
+    for line, shape in zip(lines, shapes, strict=True):
+        own = channels_first_shape(shape, layout)[1:]
+        if line.layer and own != architecture.output_shapes[line.layer]:
+            raise UserError(
+                f"layer {line.layer} of the program has output shape {own}, expected "
+                f"{architecture.output_shapes[line.layer]}: nothing was written; report this"
+            )
+
+
+def _random_split(architecture: Architecture, num_examples: int) -> Split:
+    rng = np.random.default_rng(num_examples)
+    last = architecture.layers[-1]
+    num_classes = min(last.units, 10) if isinstance(last, Dense) else 10  # a `Split` has up to ten classes
+    images = rng.integers(0, 256, (num_examples, *architecture.input_shape), dtype=np.uint8)
+    return Split(images, rng.integers(0, num_classes, num_examples, dtype=np.uint8))
+
+
+def _write_idx(folder: Path, train_data: Split, test_data: Split) -> None:
+    """Write IDX files; images of several channels have four dimensions."""
+    for part, data in (("train", train_data), ("test", test_data)):
+        for what, array in (("images", data.images), ("labels", data.labels)):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            (folder / FILE_NAMES[f"{part} {what}"]).write_bytes(header + array.tobytes())

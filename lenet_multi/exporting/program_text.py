@@ -1,0 +1,143 @@
+"""The text of a program: a template for each framework, filled in for a description and the settings of training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from lenet_multi.architecture import Architecture
+from lenet_multi.exporting.layer_text import Line, gluon_lines, keras_lines, torch_lines
+
+TEMPLATES = Path(__file__).parent / "templates"
+TITLES = {
+    "lenet5": "LeNet-5",
+    "lenet5-max": "LeNet-5 with maximum pooling",
+    "lenet-modern": "A modern LeNet",
+    "custom": "A network like LeNet",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """The settings of a program's training.
+
+    Args:
+        epochs: in all.
+        lr: learning rate.
+        batch_size: examples per step.
+        seed: of the initial weights and the shuffling.
+        lr_decay_epoch: the learning rate is a tenth of `lr` after this many epochs; never when None.
+    """
+
+    epochs: int = 10
+    lr: float = 0.9
+    batch_size: int = 256
+    seed: int = 0
+    lr_decay_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a framework's programs need besides its template.
+
+    Args:
+        lines: the lines that add the layers.
+        indent: spaces before each of these lines.
+        load_imports: imports that loading weights needs.
+        load_weights: the statements that load weights from the file beside the program.
+        lr_decay: the statements that lower the learning rate.
+    """
+
+    lines: Callable[[Architecture], list[Line]]
+    indent: int
+    load_imports: str
+    load_weights: str
+    lr_decay: str
+
+
+DIALECTS = {
+    "torch": Dialect(
+        lines=torch_lines,
+        indent=4,
+        load_imports="from safetensors.torch import load_file",
+        load_weights='net.load_state_dict(load_file(Path(__file__).with_suffix(".safetensors")))',
+        lr_decay="""\
+        if epoch == lr_decay_epoch:
+            optimizer.param_groups[0]["lr"] = lr * 0.1""",
+    ),
+    "tensorflow": Dialect(
+        lines=keras_lines,
+        indent=8,
+        load_imports="from safetensors.numpy import load_file",
+        load_weights="""\
+weights = load_file(Path(__file__).with_suffix(".safetensors"))
+for i, layer in enumerate(net.layers):
+    if layer.weights:
+        layer.set_weights([weights[f"{i}.kernel"], weights[f"{i}.bias"]])""",
+        lr_decay="""\
+        callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch, _: lr * 0.1 ** (epoch >= lr_decay_epoch))],""",
+    ),
+    "mxnet": Dialect(
+        lines=gluon_lines,
+        indent=4,
+        load_imports="from safetensors.numpy import load_file",
+        load_weights="""\
+for name, weight in load_file(Path(__file__).with_suffix(".safetensors")).items():
+    i, what = name.split(".")
+    getattr(net[int(i)], what).set_data(np.array(weight))""",
+        lr_decay="""\
+        if epoch == lr_decay_epoch:
+            trainer.set_learning_rate(lr * 0.1)""",
+    ),
+}
+LOADING = "# Start from the weights in the file beside this program. Without this, training starts anew.\n"
+
+
+def program_text(backend: str, architecture: Architecture, training: Training, file: str, weights: bool) -> str:
+    """The text of a program for a network.
+
+    Args:
+        backend: the canonical name of the framework.
+        architecture: the network.
+        training: the settings of its training.
+        file: the name of the program's file, for its description. A name of other characters than letters, digits,
+            dots and dashes is left out: in a program, it could be code.
+        weights: whether the program starts from the weights in a file beside it: `lenet.safetensors` for `lenet.py`.
+    """
+    dialect = DIALECTS[backend]
+    channels, height, width = architecture.input_shape
+    text = (TEMPLATES / f"{backend}.py.txt").read_text(encoding="utf-8")
+    optional = {
+        "load_imports": dialect.load_imports if weights else "",
+        "load_weights": LOADING + dialect.load_weights if weights else "",
+        "lr_decay": "" if training.lr_decay_epoch is None else dialect.lr_decay,
+    }
+    for name, lines in optional.items():
+        if not lines:
+            text = text.replace(f"${name}\n", "")
+    indent = " " * dialect.indent
+    return Template(text).substitute(
+        optional,
+        title=TITLES[architecture.name],
+        file=file if re.fullmatch(r"[\w.-]+", file, re.ASCII) else "PROGRAM",
+        channels=channels,
+        height=height,
+        width=width,
+        settings=_settings(training),
+        layers="\n".join(f"{indent}{line.text}," for line in dialect.lines(architecture)),
+    )
+
+
+def _settings(training: Training) -> str:
+    lines = [
+        f"num_epochs = {training.epochs}",
+        f"lr = {training.lr!r}",
+        f"batch_size = {training.batch_size}",
+        f"seed = {training.seed}  # of the initial weights and of the order of the examples",
+    ]
+    if training.lr_decay_epoch is not None:
+        lines.append(f"lr_decay_epoch = {training.lr_decay_epoch}  # after these epochs, train with a tenth of lr")
+    return "\n".join(lines)

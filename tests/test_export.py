@@ -1,0 +1,445 @@
+"""What `export` writes computes what the run computes, needs no part of this package, and is complete or not there."""
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from conftest import INSTALLED, about, needs
+from hypothesis import HealthCheck, given, settings
+from random_networks import architectures, random_parameters
+
+from lenet_multi import backends, evaluate, export, train
+from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
+from lenet_multi.backends import load_backend
+from lenet_multi.checks.float64_reference import forward
+from lenet_multi.errors import UserError
+from lenet_multi.exporting import exporter, onnx_format, source_format
+from lenet_multi.exporting.exporter import FORMATS, export_network, export_program
+from lenet_multi.exporting.fresh_process import outputs_of
+from lenet_multi.exporting.program_text import DIALECTS, Training, program_text
+from lenet_multi.exporting.requirements import requirements
+from lenet_multi.runs.weights import load_weights, save_weights
+from lenet_multi.system.process import child_environment
+
+ENDINGS = {name: chosen.ending for name, chosen in FORMATS.items()} | {"source": ".py"}
+UNUSUAL = Architecture(
+    (3, 13, 11),
+    (
+        Conv(5, 4, padding=2, activation="relu"),
+        Pool("max", 3, 2),
+        Conv(7, 3, padding=1, activation="tanh"),
+        Pool("avg", 2, 1),
+        Flatten(),
+        Dense(9, "sigmoid"),
+        Dense(7),  # and seven classes
+    ),
+)
+SMALL = lenet(input_shape=(1, 8, 8), conv_channels=(2,), kernel_sizes=(3,), paddings=(1,), dense_units=(5,))
+
+
+def formats(*names: str) -> list[Any]:
+    """Formats as parameters of a test; one whose framework is not installed is skipped."""
+    marks = {name: needs(chosen.backend) for name, chosen in FORMATS.items() if chosen.backend}
+    return [pytest.param(name, marks=marks.get(name, [])) for name in names]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, small_folder) -> Path:
+    """The folder of a run."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    options = ["--batch-size", "32", "--epochs", "1", "--activation", "tanh", "--lr", "0.2", "--seed", "3"]
+    assert train.main(["--dataset", str(small_folder), *options, "--out", str(out)]) == 0
+    return out
+
+
+def images(architecture: Architecture, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).random((5, *architecture.input_shape), np.float32)
+
+
+def listed(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", formats(*FORMATS))
+def test_an_exported_file_gives_the_logits_of_the_run_in_a_fresh_process(name, run, tmp_path, capsys):
+    out = tmp_path / "new" / f"lenet{ENDINGS[name]}"
+    assert export.main(["--weights", str(run), "--format", name, "--out", str(out)]) == 0
+    assert "the logits differ from the float64 reference by at most" in capsys.readouterr().out
+    expected = {out.name, "requirements.txt"} | ({"lenet-0000.params"} if name == "gluon" else set())
+    assert listed(out.parent) == expected
+    architecture, X = lenet(activation="tanh"), images(lenet())
+    found = outputs_of(FORMATS[name].loader, out, X)["logits"]
+    backend = load_backend("torch")
+    net = backend.LeNet(architecture, device="cpu")
+    backend.set_parameters(net, load_weights(run)[0])
+    np.testing.assert_allclose(found, backend.layer_outputs(net, X)["dense3"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", formats(*FORMATS))
+def test_a_network_of_any_description_and_number_of_classes_is_exported(name, tmp_path):
+    parameters, X = random_parameters(UNUSUAL), images(UNUSUAL)
+    out = tmp_path / f"net{ENDINGS[name]}"
+    assert export_network(name, UNUSUAL, parameters, out) < 1e-6
+    found = outputs_of(FORMATS[name].loader, out, X)
+    assert found["logits"].shape == (5, 7)
+    np.testing.assert_allclose(found["logits"], forward(UNUSUAL, parameters, X)["dense2"], atol=1e-5)
+
+
+def test_the_layers_of_an_onnx_file_are_outputs_by_their_names(tmp_path):
+    parameters, X = random_parameters(UNUSUAL), images(UNUSUAL)
+    export_network("onnx", UNUSUAL, parameters, tmp_path / "net.onnx")
+    found = outputs_of("load_onnx.py", tmp_path / "net.onnx", X)
+    expected = forward(UNUSUAL, parameters, X)
+    assert set(found) == {"logits", *UNUSUAL.named_layers}
+    for layer, output in expected.items():
+        np.testing.assert_allclose(found[layer], output, atol=1e-5)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(architecture=architectures(classes=3))
+def test_an_onnx_file_of_any_description_computes_the_same(architecture, tmp_path):
+    import onnxruntime
+
+    parameters, X = random_parameters(architecture), images(architecture)
+    onnx_format.write(architecture, parameters, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    expected = forward(architecture, parameters, X)
+    for layer, output in expected.items():
+        (found,) = session.run([layer], {"images": X})
+        np.testing.assert_allclose(found, output, atol=1e-5, rtol=1e-5)
+
+
+# Programs
+
+
+@pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
+@pytest.mark.parametrize("name", INSTALLED)
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(architecture=architectures(classes=6))
+def test_a_program_for_any_description_computes_the_same(name, weights, architecture, tmp_path_factory):
+    """`export_program` compares the shapes, the logits and an epoch of training."""
+    out = tmp_path_factory.mktemp("program") / "net.py"
+    parameters = random_parameters(architecture) if weights else None
+    assert export_program(name, architecture, parameters, Training(seed=4), out) < 1e-5
+    assert listed(out.parent) == {"net.py", "requirements.txt"} | ({"net.safetensors"} if weights else set())
+
+
+@settings(max_examples=10, deadline=None)
+@given(architecture=architectures(classes=3))
+@pytest.mark.parametrize("training", [Training(), Training(3, 0.1, 64, 7, 2)], ids=["plain", "decay"])
+@pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_program_imports_nothing_of_this_package_and_nothing_in_vain(name, weights, training, architecture):
+    text = program_text(name, architecture, training, "net.py", weights)
+    assert "lenet_multi" not in text
+    assert "$" not in text
+    nodes = list(ast.walk(ast.parse(text)))
+    imported = {alias.asname or alias.name for node in nodes for alias in getattr(node, "names", []) if alias}
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    assert imported <= used | {"keras"}
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("file", ['"""\nimport os\n"""\n.py', "\\N.py", "$layers.py", "\udcff.py"])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_name_of_a_file_adds_nothing_to_its_program(name, file):
+    usual = program_text(name, SMALL, Training(), "PROGRAM", weights=False)
+    assert program_text(name, SMALL, Training(), file, weights=False) == usual
+
+
+@pytest.mark.parametrize("file", ["a\nb==1", "a\r\udcff", "a b"])
+def test_the_name_of_a_file_adds_no_requirement(file):
+    text = requirements(file, ["numpy"])
+    assert text.encode().count(b"\n") == 2
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [f"numpy=={np.__version__}"]
+
+
+@pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_program_is_formatted(name, weights, tmp_path):
+    for number, architecture in enumerate(
+        (PRESETS["lenet-modern"], UNUSUAL, Architecture((1, 2, 2), (Flatten(), Dense(2))))
+    ):
+        text = program_text(name, architecture, Training(lr_decay_epoch=number or None), "net.py", weights)
+        (tmp_path / f"net{number}.py").write_text(text)
+    ruff = [sys.executable, "-m", "ruff", "--config", str(Path(__file__).parent.parent / "pyproject.toml")]
+    for arguments in (["format", "--check"], ["check", "--ignore", "E741"]):
+        done = subprocess.run([*ruff[:3], *arguments, *ruff[3:], tmp_path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def printed_by(program: Path, *arguments: str) -> str:
+    command = [sys.executable, program.name, *arguments]
+    environment = {**child_environment(), "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, cwd=program.parent, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_program_prints_the_figures_of_the_plain_loop(name, small_folder, tmp_path, capsys):
+    network = ["--pooling", "max", "--conv-channels", "3,4", "--activation", "tanh"]
+    recipe = ["--epochs", "2", "--lr", "0.3", "--lr-decay-epoch", "1", "--batch-size", "32", "--seed", "5"]
+    arguments = ["--backend", name, *network, *recipe]
+    assert export.main(["--format", "source", *arguments, "--out", str(tmp_path / "net.py")]) == 0
+    capsys.readouterr()
+    printed = printed_by(tmp_path / "net.py", str(small_folder))
+    assert train.main([*arguments, "--dataset", str(small_folder), "--device", "cpu"]) == 0
+    expected = capsys.readouterr().out.splitlines()[0]
+    if name == "tensorflow":  # Keras prints four digits, in words of its own
+        last = [line for line in printed.splitlines() if "val_accuracy" in line][-1]
+        words = dict(part.split(": ") for part in last.split(" - ")[3:])
+        found = [float(words[key]) for key in ("loss", "accuracy", "val_accuracy")]
+        numbers = [float(part.split()[-1]) for part in expected.split(", ")]
+        np.testing.assert_allclose(found, numbers, atol=6e-4)
+    else:
+        assert f"epoch 2: {expected}" in printed
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_program_with_the_weights_of_a_run_evaluates_it(name, run, small_folder, tmp_path, capsys):
+    out = tmp_path / "net.py"
+    arguments = ["--weights", str(run), "--format", "source", "--backend", name, "--out", str(out)]
+    assert export.main(arguments) == 0
+    capsys.readouterr()
+    assert evaluate.main(["--weights", str(run), "--backend", name, "--device", "cpu"]) == 0
+    assert printed_by(out, str(small_folder), "--epochs", "0") == capsys.readouterr().out.strip() + " before training\n"
+
+
+def test_the_settings_of_a_program_are_given_or_those_of_the_run_or_of_the_preset(run, tmp_path):
+    def settings_of(*arguments: str) -> Training:
+        return export.training_from(
+            export.parser().parse_args([*arguments, "--format", "source", "--out", "x"]), "lenet5"
+        )
+
+    assert settings_of() == Training()
+    assert settings_of("--seed", "9", "--lr", "0.5") == Training(seed=9, lr=0.5)
+    assert settings_of("--architecture", "lenet-modern") == Training(lr=0.2, lr_decay_epoch=8, batch_size=128)
+    assert settings_of("--weights", str(run)) == Training(1, 0.2, 32, 3)
+    assert settings_of("--weights", str(run), "--epochs", "4") == Training(4, 0.2, 32, 3)
+    parameters = random_parameters(SMALL)
+    save_weights(tmp_path / "other.safetensors", parameters, {"architecture": SMALL.to_dict()})
+    assert settings_of("--weights", str(tmp_path / "other.safetensors")) == Training()
+    save_weights(tmp_path / "model.safetensors", parameters, {"run": {"settings": {"lr": "x"}}})
+    assert settings_of("--weights", str(tmp_path)) == Training()
+
+
+# What is wrong is found, and nothing is kept
+
+
+@pytest.mark.parametrize("name", formats(*FORMATS))
+def test_a_file_that_computes_something_else_is_refused(name, monkeypatch, tmp_path):
+    parameters = random_parameters(SMALL)
+    wrong = {key: value + np.float32(1e-3) for key, value in parameters.items()}
+    write = FORMATS[name].write
+    chosen = FORMATS[name].__class__(**{**vars(FORMATS[name]), "write": lambda a, _, path: write(a, wrong, path)})
+    monkeypatch.setitem(exporter.FORMATS, name, chosen)
+    with pytest.raises(UserError, match=r"the logits of the exported file differ by \S+, expected at most 1e-05"):
+        export_network(name, SMALL, parameters, tmp_path / "new" / f"net{ENDINGS[name]}")
+    assert listed(tmp_path) == set()
+
+
+def test_an_onnx_file_with_a_wrong_layer_output_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx_format, "_graph", with_wrong_output(onnx_format._graph))
+    with pytest.raises(UserError, match="the outputs of conv1 of the exported file differ"):
+        export_network("onnx", SMALL, random_parameters(SMALL), tmp_path / "net.onnx")
+
+
+def with_wrong_output(graph_of: Any) -> Any:
+    """ONNX graphs whose output `conv1` is the negative of what the next layer takes."""
+
+    def graph(architecture: Architecture, parameters: Any) -> Any:
+        from onnx import helper
+
+        made = graph_of(architecture, parameters)
+        for node in made.node:
+            node.output[:] = ["conv1_inner" if output == "conv1" else output for output in node.output]
+            node.input[:] = ["conv1_inner" if name == "conv1" else name for name in node.input]
+        made.node.append(helper.make_node("Neg", ["conv1_inner"], ["conv1"]))
+        return made
+
+    return graph
+
+
+@pytest.mark.parametrize("name", formats(*FORMATS))
+def test_a_file_that_cannot_be_loaded_is_refused(name, monkeypatch, tmp_path):
+    def write(architecture: Architecture, parameters: Any, path: Path) -> None:
+        path.write_bytes(b"something else")
+
+    chosen = FORMATS[name].__class__(**{**vars(FORMATS[name]), "write": write})
+    monkeypatch.setitem(exporter.FORMATS, name, chosen)
+    with pytest.raises(UserError, match=r"the exported file cannot be run \(.+\): nothing was written"):
+        export_network(name, SMALL, random_parameters(SMALL), tmp_path / f"net{ENDINGS[name]}")
+    assert listed(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "correct", "wrong", "told"),
+    about(
+        ("torch", "nn.Sigmoid", "nn.Tanh", "the logits of"),
+        ("torch", "nn.Flatten(),", "nn.Flatten(),\n    nn.Identity(),", "the program has 8 layers, expected 7"),
+        ("torch", "stride=2", "stride=3", "cannot be run"),
+        ("torch", "[seed, epoch]", "[seed, epoch + 1]", "the loss after an epoch"),
+        ("torch", "/ 255", "/ 256", "the loss after an epoch"),
+        ("torch", "lr=lr)", "lr=lr / 2)", "after an epoch"),
+        ("tensorflow", 'padding="same", ', "", "layer conv1 of the program has output shape"),
+        ("tensorflow", "[seed, epoch]", "[seed, epoch + 1]", "the loss after an epoch"),
+        ("tensorflow", "from_logits=True", "from_logits=False", "the loss after an epoch"),
+        ("mxnet", "AvgPool2D", "MaxPool2D", "the logits of"),
+        ("mxnet", "trainer.step(len(y))", "trainer.step(1)", "after an epoch"),
+    ),
+)
+def test_a_program_that_computes_something_else_is_refused(name, correct, wrong, told, monkeypatch, tmp_path):
+    def changed(*arguments: Any, **named: Any) -> str:
+        text = program_text(*arguments, **named)
+        assert correct in text
+        return text.replace(correct, wrong)
+
+    monkeypatch.setattr(source_format, "program_text", changed)
+    with pytest.raises(UserError, match=told):
+        export_program(name, SMALL, None, Training(), tmp_path / "new" / "net.py")
+    assert listed(tmp_path) == set()
+
+
+def test_initial_weights_of_another_seed_are_refused(monkeypatch, tmp_path):
+    def changed(*arguments: Any, **named: Any) -> str:
+        return program_text(*arguments, **named).replace("torch.manual_seed(seed)", "torch.manual_seed(seed + 1)")
+
+    monkeypatch.setattr(source_format, "program_text", changed)
+    with pytest.raises(UserError, match="the logits of"):
+        export_program("torch", SMALL, None, Training(), tmp_path / "net.py")
+
+
+def test_weights_in_a_wrong_order_are_refused(monkeypatch, tmp_path):
+    def swapped(net: Any) -> dict[str, np.ndarray]:
+        arrays = weights(net)
+        return arrays | {"0.bias": arrays["0.bias"][::-1]}
+
+    weights = source_format.WEIGHTS["torch"]
+    monkeypatch.setitem(source_format.WEIGHTS, "torch", swapped)
+    with pytest.raises(UserError, match="the logits of"):
+        export_program("torch", SMALL, random_parameters(SMALL), Training(), tmp_path / "net.py")
+
+
+def test_when_a_file_cannot_be_written_none_is_kept(monkeypatch, tmp_path):
+    def write(path: Path, content: bytes) -> None:
+        if path.suffix == ".onnx":
+            raise UserError("the disk is full")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(exporter, "write_atomically", write)
+    with pytest.raises(UserError, match="the disk is full"):
+        export_network("onnx", SMALL, random_parameters(SMALL), tmp_path / "new" / "net.onnx")
+    assert listed(tmp_path) == set()
+
+
+# What a user can do wrong
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert export.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--format", "onnx", "--out", "a.onnx"], "--format onnx needs the parameters of a run: add --weights PATH"),
+        (["--format", "pickle", "--out", "a.pkl"], "--format: invalid choice: 'pickle'"),
+        (["--format", "source", "--out", "a.txt"], "--out 'a.txt' is not a name that ends in .py: choose one"),
+        (["--format", "source", "--out", ".py"], "--out '.py' is not a name that ends in .py: choose one"),
+        (["--format", "source", "--out", ""], "--out: invalid value ''"),
+        (["--format", "source", "--backend", "jax", "--out", "a.py"], "unknown backend 'jax'"),
+        (["--format", "source", "--lr", "0", "--out", "a.py"], "--lr: invalid value '0'"),
+        (["--format", "source", "--kernel-sizes", "40", "--out", "a.py"], "layer conv1: a 40 x 40 window"),
+        (["--format", "source", "--weights", "no", "--out", "a.py"], "weights file 'no' does not exist"),
+        (["--format", "source", "--out", "held/a.py"], "--out 'held' already holds requirements.txt: choose another"),
+        (["--format", "source", "--out", "file/a.py"], "'file"),
+        (["--format", "onnx", "--lr", "0.1", "--out", "a.onnx"], "--lr is for --format source: omit it"),
+        (["--format", "torch", "--backend", "torch", "--out", "a.pt2"], "--backend is for --format source"),
+        (["--out", "a.py"], "the following arguments are required: --format"),
+    ],
+)
+def test_what_a_user_can_do_wrong_is_told_in_one_line(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "requirements.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    assert told in refused(arguments, capsys)
+    assert listed(tmp_path) == {"held", "held/requirements.txt", "file"}
+
+
+@pytest.mark.parametrize("name", ["lenet.onnx", "requirements.txt"])
+def test_a_file_in_the_place_of_an_exported_one_is_not_overwritten(name, run, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    arguments = ["--weights", str(run), "--format", "onnx", "--out", str(tmp_path / "lenet.onnx")]
+    assert f"already holds {name}: choose another folder" in refused(arguments, capsys)
+    assert listed(tmp_path) == {name}
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_package_that_is_missing_is_told_with_its_extra(package, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    arguments = ["--weights", str(run), "--format", "onnx", "--out", str(tmp_path / "lenet.onnx")]
+    line = refused(arguments, capsys)
+    assert line == f'error: the onnx format needs {package}: pip install "lenet-multi[onnx]"'
+
+
+@pytest.mark.parametrize(("name", "backend"), [("torch", "torch"), ("keras", "tensorflow"), ("gluon", "mxnet")])
+def test_a_framework_that_is_missing_is_told(name, backend, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(backends, "installed_backends", lambda: ())
+    arguments = ["--weights", str(run), "--format", name, "--out", str(tmp_path / f"lenet{ENDINGS[name]}")]
+    assert f"the {backend} backend needs" in refused(arguments, capsys)
+
+
+def test_a_network_that_an_onnx_file_cannot_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_format, "MAX_BYTES", 100)
+    with pytest.raises(UserError, match="bytes of parameters, expected at most 100 in an ONNX file"):
+        export_network("onnx", SMALL, random_parameters(SMALL), tmp_path / "net.onnx")
+
+
+def test_logits_that_are_not_finite_are_refused(tmp_path):
+    parameters = {name: np.full_like(value, 3e38) for name, value in random_parameters(SMALL).items()}
+    with pytest.raises(UserError, match="the logits of the exported file differ"):
+        export_network("onnx", SMALL, parameters, tmp_path / "net.onnx")
+    assert listed(tmp_path) == set()
+
+
+@pytest.mark.parametrize(("name", "needed"), [("onnx", {"numpy", "onnxruntime"})])
+def test_the_requirements_pin_what_is_needed(name, needed, run, tmp_path):
+    out = tmp_path / f"lenet{ENDINGS[name]}"
+    assert export.main(["--weights", str(run), "--format", name, "--out", str(out)]) == 0
+    assert pinned(tmp_path) == {package: version(package) for package in needed}
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    about(
+        ("torch", {"numpy", "torch"}),
+        ("tensorflow", {"numpy", "keras", "tensorflow"}),
+        ("mxnet", {"numpy", "mxnet", *({"setuptools"} if sys.version_info >= (3, 12) else ())}),
+    ),
+)
+def test_the_requirements_of_a_program_pin_what_it_imports(name, needed, tmp_path):
+    export_program(name, SMALL, None, Training(), tmp_path / "a" / "net.py")
+    export_program(name, SMALL, random_parameters(SMALL), Training(), tmp_path / "b" / "net.py")
+    expected = {package: version(package).partition("+")[0] for package in needed}
+    assert pinned(tmp_path / "a") == expected
+    assert pinned(tmp_path / "b") == expected | {"safetensors": version("safetensors")}
+    assert safetensors.numpy.load_file(tmp_path / "b" / "net.safetensors").keys()
+
+
+def pinned(folder: Path) -> dict[str, str]:
+    lines = [line for line in (folder / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("==") for line in lines)
