@@ -401,8 +401,11 @@ def test_a_named_backend_that_is_not_installed_is_refused(main, monkeypatch, cap
 
 
 def test_images_of_another_size_than_the_networks_are_refused(tmp_path, capsys):
-    folder = write_folder(tmp_path / "data", size=32)
-    assert "images of 1 x 32 x 32, expected 1 x 28 x 28" in refused(train.main, ["--dataset", str(folder)], capsys)
+    folder, weights = write_folder(tmp_path / "data", size=32), tmp_path / "lenet5.safetensors"
+    parameters = {name: np.zeros(shape, np.float32) for name, shape in lenet().parameter_shapes.items()}
+    save_weights(weights, parameters, {"architecture": lenet().to_dict()})
+    line = refused(train.main, ["--dataset", str(folder), "--weights", str(weights), "--batch-size", "32"], capsys)
+    assert "images of 1 x 32 x 32, expected 1 x 28 x 28" in line
 
 
 def test_a_dataset_folder_that_lacks_a_file_is_refused(tmp_path, capsys):

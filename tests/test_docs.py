@@ -8,8 +8,10 @@ from importlib import import_module
 from importlib.metadata import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import INSTALLED, needs_two, with_installed
+from PIL import Image
 
 from lenet_multi import __main__, export, parity
 from lenet_multi.data import synthetic
@@ -63,11 +65,19 @@ def run_module(module: str, arguments: list[str]) -> int:
         backend = FORMATS[args.format].backend if args.format in FORMATS else None
         if backend and backend not in INSTALLED:
             return 0
+    for name in (name for name in arguments if name.endswith(".jpg") and not Path(name).exists()):
+        Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(name)
     if module == "lenet_multi.compare_port":
         for name in ("original.py", "port.py"):
             Path(name).write_text("import numpy as np\n\n\ndef net():\n    return np.tanh\n")
     small: list[str] = []
-    if module in ("lenet_multi.train", "lenet_multi.compare") and "--resume" not in arguments:
+    if "animals" in arguments:
+        for number in range(20):
+            file = Path(arguments[arguments.index("animals")], "cat" if number < 10 else "dog", f"{number}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file)
+        small = ["--batch-size", "4", "--epochs", "1"]
+    elif module in ("lenet_multi.train", "lenet_multi.compare") and "--resume" not in arguments:
         small = ["--dataset", "synthetic", "--batch-size", "32", "--epochs", "1"]
     elif "--dataset" in arguments:
         small = ["--dataset", "synthetic"]
