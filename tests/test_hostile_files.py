@@ -421,6 +421,12 @@ def test_a_framework_that_cannot_be_imported_for_want_of_memory_is_not_to_be_rei
 # Files of parameters
 
 
+def test_save_weights_takes_text(tmp_path):
+    parameters = {name: np.ones(shape, np.float32) for name, shape in lenet().parameter_shapes.items()}
+    save_weights(str(tmp_path / "own.safetensors"), parameters, {})
+    assert load_weights(str(tmp_path / "own.safetensors"))[0].keys() == parameters.keys()
+
+
 def test_load_weights_takes_text_and_the_folder_of_a_run(run):
     expected, _ = load_weights(run / CHECKPOINT)
     for path in (str(run), run, str(run / CHECKPOINT)):

@@ -64,7 +64,7 @@ def weights_file(path: str | Path) -> Path:
     return path / CHECKPOINT
 
 
-def save_weights(path: Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+def save_weights(path: str | Path, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """Write canonical parameters, completely or not at all; each value of `metadata` is stored as JSON text.
 
     Raises:
@@ -78,7 +78,7 @@ def save_weights(path: Path, parameters: Mapping[str, np.ndarray], metadata: Map
         raise WeightsError(
             f"'{path}' would have a header of {length:,} bytes, expected at most {MAX_HEADER:,}: train fewer epochs"
         )
-    write_atomically(path, content)
+    write_atomically(Path(path), content)
 
 
 def header_length(start: bytes) -> int:
