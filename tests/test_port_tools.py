@@ -3,6 +3,7 @@
 # The frameworks have no type hints.
 # mypy: disable-error-code="union-attr,operator,name-defined,arg-type"
 
+import copy
 import json
 import re
 
@@ -263,9 +264,99 @@ def test_images_may_be_channels_last_within_a_network():
     assert compare_networks(Last(), First(), X).first_divergence is None
 
 
+class BothPools(torch.nn.Module):
+    """An average and a maximum of the same images, in either order."""
+
+    def __init__(self, average_first):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(8, 5)
+        self.average, self.maximum = torch.nn.AdaptiveAvgPool2d(1), torch.nn.AdaptiveMaxPool2d(1)
+        self.average_first = average_first
+
+    def forward(self, x):
+        x, pools = self.conv(x), (self.average, self.maximum)
+        first, second = (pool(x).flatten(1) for pool in (pools if self.average_first else pools[::-1]))
+        return self.fc(torch.cat((first, second) if self.average_first else (second, first), 1))
+
+
+def test_two_poolings_of_the_same_images_may_run_in_any_order():
+    report = compare_networks(BothPools(True), BothPools(False), X)
+    assert report.first_divergence is None, str(report)
+    assert report.mapping["average"] == "average"
+
+
+def test_zeros_before_a_global_pooling_are_explained_without_a_trace():
+    conv = torch.nn.Conv2d(3, 4, 3)
+    reference = torch.nn.Sequential(conv, torch.nn.AdaptiveAvgPool2d(1))
+    port = torch.nn.Sequential(conv, torch.nn.ZeroPad2d(1), torch.nn.AdaptiveAvgPool2d(1))
+    assert compare_networks(reference, port, X).first_divergence is not None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float64])
+def test_numbers_that_are_no_signed_integers_become_float32(dtype):
+    net = torch.nn.Conv2d(3, 4, 3)
+    report = compare_networks(net, net, (10 * X).astype(dtype))
+    assert report.first_divergence is None
+
+
+@needs("tensorflow")
+def test_frozen_parameters_have_no_gradient_in_any_framework():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(5))
+    net(torch.from_numpy(X))
+    net[0].requires_grad_(False)
+    keras = framework("tensorflow", "keras")
+    height, width = X.shape[2:]
+    port = keras.Sequential(
+        [keras.Input((height, width, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(5)]
+    )
+    transfer_weights(net, port, X)
+    port.layers[0].trainable = False
+    report = compare_networks(net, port, X, backward=True)
+    assert report.first_divergence is None, str(report)
+    assert not any("0: " in layer.reference for layer in report.layers)
+    assert any(layer.reference == "2: weight gradient" for layer in report.layers)
+
+
+def test_the_gradients_of_a_function_are_refused():
+    with pytest.raises(PortError, match="the gradients of a function cannot be compared: omit backward"):
+        compare_networks(np.tanh, np.tanh, X, backward=True)
+
+
+def test_two_networks_of_a_coarse_type_may_differ_by_rounding():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh()).bfloat16()
+    fused = torch.nn.Sequential(*net)
+    fused[0] = copy.deepcopy(net[0]).to(memory_format=torch.channels_last)
+    assert compare_networks(net, fused, X).first_divergence is None
+
+
+def test_the_layer_before_a_difference_is_the_one_that_its_input_comes_from():
+    class Block(torch.nn.Module):
+        def __init__(self, change):
+            super().__init__()
+            torch.manual_seed(0)
+            self.stem, self.a, self.shortcut = (torch.nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+            self.change = change
+
+        def forward(self, x):
+            x = self.stem(x)
+            y = self.a(x)
+            return y + self.shortcut(self.change(x))
+
+    report = compare_networks(Block(lambda x: x), Block(lambda x: x.cumsum(3)), X)
+    assert "the operations between stem and shortcut differ" in report.hint
+
+
+def test_parameters_of_other_layers_are_listed_as_not_moved():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.PReLU())
+    other = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.PReLU())
+    transfer = transfer_weights(net, other, X)
+    assert "1 weight of the reference" in transfer.not_moved
+
+
 def test_a_constant_input_shows_little():
     net = torch.nn.Conv2d(3, 4, 3)
-    assert "note: all numbers of X are equal" in str(compare_networks(net, net, np.zeros_like(X)))
+    assert "note: all values of X are equal" in str(compare_networks(net, net, np.zeros_like(X)))
     assert compare_networks(net, net, X).note is None
 
 
@@ -615,7 +706,7 @@ def test_zeros_before_an_activation_that_belong_to_the_padding_are_no_difference
 def test_a_kernel_of_another_shape_is_not_moved():
     net, port = torch.nn.Conv2d(3, 4, (1, 3), padding=(0, 1)), torch.nn.Conv2d(3, 4, (3, 1), padding=(1, 0))
     assert "0 weight" not in str(transfer_weights(net, port, X).moved)
-    assert "Conv2d weight ((4, 3, 1, 3)), since Conv2d needs (4, 3, 3, 1)" in transfer_weights(net, port, X).not_moved
+    assert "Conv2d weight (4, 3, 1, 3), since Conv2d needs (4, 3, 3, 1)" in transfer_weights(net, port, X).not_moved
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

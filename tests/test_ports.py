@@ -646,7 +646,9 @@ def test_only_what_comes_before_an_unknown_layer_is_compared_and_the_outputs():
     report = compare_networks(net, net, ROWS.reshape(2, 3, 3))
     assert [layer.reference for layer in report.layers] == ["first", "output"]
     assert (
-        report.not_compared == "lstm of the port (LSTM, a layer outside convolutional classifiers) and what follows it"
+        report.not_compared
+        == "lstm of the reference (LSTM, a layer outside convolutional classifiers) and what follows "
+        "it; lstm of the port (LSTM, a layer outside convolutional classifiers) and what follows it"
     )
 
 
@@ -1169,7 +1171,7 @@ def test_an_invalid_tolerance_is_refused(tolerance):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_different_types_are_identified(dtype, original):
-    text = f"the networks compute in different types, float32 (reference) and {dtype} (port): compare them"
+    text = f"the networks compute in different types, float32 (reference) and {dtype} (port): compare both"
     port = TorchNet().to(getattr(torch, dtype))
     assert compare_networks(original, port, X).hint.startswith(text)
 

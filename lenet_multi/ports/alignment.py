@@ -211,17 +211,29 @@ def _pair_between(a: Graph, b: Graph, match: Match, end_a: End, end_b: End) -> N
     """Pair the calls without weights that are attached to the same pair of calls with weights, if both have as many."""
     attached = _attached([call for call in a.others if call.number not in match], end_a)
     port_attached = _attached([call for call in b.others if call.number not in set(match.values())], end_b)
-    for (end, kind), numbers in attached.items():
+    for (end, kind), calls in attached.items():
         partners = port_attached.get((match[end], kind), []) if end in match else []
-        if len(numbers) == len(partners):
-            match.update(zip(numbers, partners, strict=True))
+        if len(calls) == len(partners):
+            if _are_parallel(calls) and _are_parallel(partners):  # an average and a maximum, in any order
+                calls, partners = sorted(calls, key=_function), sorted(partners, key=_function)
+            match.update((call.number, partner.number) for call, partner in zip(calls, partners, strict=True))
 
 
-def _attached(calls: Sequence[LayerCall], end_of: End) -> dict[tuple[int, str], list[int]]:
-    """The numbers of calls by the call with weights that they are attached to, and their kind."""
-    found: dict[tuple[int, str], list[int]] = {}
+def _attached(calls: Sequence[LayerCall], end_of: End) -> dict[tuple[int, str], list[LayerCall]]:
+    """The calls by the call with weights that they are attached to, and their kind."""
+    found: dict[tuple[int, str], list[LayerCall]] = {}
     for call in calls:
         end = end_of(call)
         if end is not None:
-            found.setdefault((end, call.kind), []).append(call.number)
+            found.setdefault((end, call.kind), []).append(call)
     return found
+
+
+def _are_parallel(calls: Sequence[LayerCall]) -> bool:
+    """Whether calls have the same inputs."""
+    return len({tuple(facts.sums for facts in call.input_facts) for call in calls}) == 1
+
+
+def _function(call: LayerCall) -> str:
+    """What a layer without weights computes, in a word."""
+    return str(call.settings.get("pooling") or call.settings.get("activation"))

@@ -81,7 +81,7 @@ def factor_hint(case: Case) -> str | None:
     with np.errstate(all="ignore"):
         factors = (centered * other).sum(axes, keepdims=True) / (other * other).sum(axes, keepdims=True)
     if x.ndim == 4 and x[0, 0].size > 8 and np.isfinite(factors).all() and case.agree(centered, factors * other):
-        return "agree in each channel after a multiplication and an addition: they are normalized differently"
+        return "agree up to a factor and an offset for each channel: check the normalization and the bias"
     return None
 
 
@@ -94,7 +94,7 @@ def channels_hint(case: Case) -> str | None:
     order = np.empty(x.shape[1], int)
     order[np.argsort(sums[0])] = np.argsort(sums[1])
     if len(np.unique(sums[0].round(9))) > 1 and case.agree(x, y[:, order]):
-        if (order == np.arange(len(order))[::-1]).all():
+        if order.tolist() == [2, 1, 0]:
             return "agree after reversing the port's channels: RGB and BGR are swapped"
         return "agree after reordering the port's channels: parts are concatenated, or shuffled, in another order"
     return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from lenet_multi.ports.arrays import as_numpy, find_arrays
 from lenet_multi.ports.layer_settings import Settings, gluon_settings
-from lenet_multi.ports.recording import CallRecorder, LayerCall, Step, Visitor
+from lenet_multi.ports.recording import STATISTICS, CallRecorder, LayerCall, Step, Visitor
 
 NAMES = {
     **{"weight": "weight", "bias": "bias", "gamma": "gamma", "beta": "beta"},
@@ -107,9 +107,10 @@ class GluonNetwork:
                 loss = (output * self.like(factors, output)).sum()
             loss.backward()
 
-            def value_of(parameter: Any) -> Any:
-                values = parameter.list_data() if parameter.grad_req == "null" else parameter.list_grad()
-                return values[0].copy()
+            def value_of(name: str, parameter: Any) -> Any:
+                if name in STATISTICS:
+                    return parameter.list_data()[0].copy()
+                return None if parameter.grad_req == "null" else parameter.list_grad()[0].copy()
 
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
             return [as_numpy(array.grad) for array in watched], of_layers
@@ -127,10 +128,13 @@ class GluonNetwork:
         return gluon_settings(layer, kind, size)
 
     def parameters(
-        self, layer: Any, kind: str, value_of: Callable[[Any], Any] = lambda parameter: parameter.list_data()[0]
+        self,
+        layer: Any,
+        kind: str,
+        value_of: Callable[[str, Any], Any] = lambda name, parameter: parameter.list_data()[0],
     ) -> dict[str, np.ndarray]:
         found = [(name, getattr(layer, attribute, None)) for attribute, name in NAMES.items()]
-        values = [(name, value_of(parameter)) for name, parameter in found if parameter is not None]
+        values = [(name, value_of(name, parameter)) for name, parameter in found if parameter is not None]
         parameters = {name: as_numpy(value) for name, value in values if value is not None}
         if getattr(layer, "_kwargs", {}).get("fix_gamma"):  # the block has a gamma, and does not use it
             parameters.pop("gamma", None)

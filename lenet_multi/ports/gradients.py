@@ -13,13 +13,12 @@ from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
 from lenet_multi.ports.layouts import first_to_last
 from lenet_multi.ports.networks import FunctionNetwork, Network, channels_first
 from lenet_multi.ports.paired_networks import PairedNetworks
-from lenet_multi.ports.recording import LayerCall, Step
+from lenet_multi.ports.recording import STATISTICS, LayerCall, Step
 from lenet_multi.ports.report import LayerReport
 
 LOOSER = 100  # times the tolerance: a gradient has passed through all layers twice
 NOISE_FACTOR = 10  # times the change of the reference's own gradient when its input changes in the last place
 MOST_NOISE = 0.02  # of the scale
-STATISTICS = {"mean": "running mean", "variance": "running variance"}
 
 
 def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
@@ -29,11 +28,11 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
     dropout layers are off.
 
     Raises:
-        PortError: when a network fails in training mode, or the reference is random in it.
+        PortError: when a network is a function, fails in training mode, or is random in it.
     """
     a, b = pairs.a, pairs.b
     if isinstance(a, FunctionNetwork) or isinstance(b, FunctionNetwork):
-        return []
+        raise PortError("the gradients of a function cannot be compared: omit backward")
     judged = [one for one in pairs.judged if one.reference.kind in WITH_WEIGHTS and one.port.kind in WITH_WEIGHTS]
     calls = [one.reference for one in judged]
     rng = np.random.default_rng(0)
@@ -41,20 +40,17 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
         (x * (1 + rng.choice((-1, 1), x.shape) * 2.0**-23)).astype(x.dtype) if x.dtype.kind == "f" else x
         for x in pairs.inputs
     ]
-    inputs, layers = _step(a, "reference", pairs, pairs.inputs, calls)
-    again, _ = _step(a, "reference", pairs, pairs.inputs, calls, seed=1)
-    for x, y in zip(inputs, again, strict=True):
-        if x is not None and y is not None and largest_error(x, y) > 1e-3 * scale_of(x):
-            raise PortError("the reference is random in training mode: gradients cannot be compared; omit backward")
+    inputs, layers = _repeatable_step(a, "reference", pairs, calls)
     noisy_inputs, noisy_layers = _step(a, "reference", pairs, perturbed, calls)
-    port_inputs, port_layers = _step(b, "port", pairs, pairs.inputs, [one.port for one in judged])
+    port_inputs, port_layers = _repeatable_step(b, "port", pairs, [one.port for one in judged])
     rows: list[LayerReport | None] = []
     for number, (x, z, y) in enumerate(zip(inputs, noisy_inputs, port_inputs, strict=False), 1):
         name = "X" if number == 1 else f"X:{number}"
         first = [None if one is None else channels_first(one, net) for one, net in ((x, a), (z, a), (y, b))]
         rows.append(_row(name, name, "gradient", first, pairs.tolerance))
     for one, found, noisy, port_found in zip(judged, layers, noisy_layers, port_layers, strict=True):
-        shared = a.parameters(*_layer(one.reference)).keys() & b.parameters(*_layer(one.port)).keys()
+        call, partner = one.reference, one.port
+        shared = a.parameters(call.layer, call.kind).keys() & b.parameters(partner.layer, partner.kind).keys()
         for name in sorted(shared):
             arrays = _laid_out(one, name, [found.get(name), noisy.get(name), port_found.get(name)], pairs)
             what = STATISTICS.get(name, f"{name} gradient")
@@ -69,8 +65,14 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
     return [row for row in rows if row is not None]
 
 
-def _layer(call: LayerCall) -> tuple[object, str]:
-    return call.layer, call.kind
+def _repeatable_step(network: Network, role: str, pairs: PairedNetworks, calls: list[LayerCall]) -> Step:
+    """A step of training, after a check that another one gives the same."""
+    inputs, layers = _step(network, role, pairs, pairs.inputs, calls)
+    again, _ = _step(network, role, pairs, pairs.inputs, calls, seed=1)
+    for x, y in zip(inputs, again, strict=True):
+        if x is not None and y is not None and largest_error(x, y) > 1e-3 * scale_of(x):
+            raise PortError(f"the {role} is random in training mode: gradients cannot be compared; omit backward")
+    return inputs, layers
 
 
 def _step(

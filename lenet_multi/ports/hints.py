@@ -26,13 +26,12 @@ def report_of(comparison: PairedNetworks) -> Report:
     """The report of a comparison that has been judged."""
     rows: list[LayerReport] = []
     explained = 0
-    for number, judged in enumerate(comparison.judged):
+    for judged in comparison.judged:
         hint, settings, output = None, "", judged.reference.output
         if not judged.agrees and explained < EXPLAINED:
             explained += 1
             case = case_of(comparison, judged)
-            before = comparison.judged[number - 1].reference.name if number else "X"
-            hint = hint_of(case, before)
+            hint = hint_of(case, comparison.before(judged))
             settings = settings_text(case, hint)
         rows.append(
             LayerReport(
@@ -49,7 +48,7 @@ def report_of(comparison: PairedNetworks) -> Report:
             )
         )
     constant = all((array == array.flat[0]).all() for array in comparison.inputs)
-    note = "all numbers of X are equal, so agreement proves little: pass random numbers" if constant else None
+    note = "all values of X are equal, so agreement proves little: pass random values" if constant else None
     return Report(tuple(rows), comparison.unmatched, comparison.mapping, comparison.not_compared, note)
 
 
@@ -109,7 +108,9 @@ def case_of(comparison: PairedNetworks, judged: Judged) -> Case:
 
 
 def _padded(settings: Settings, extra: Padding) -> Settings:
-    """Settings with the zeros of a layer before added to the padding."""
+    """Settings with the zeros of a layer before added to the padding; as they are if they have no padding."""
+    if "padding" not in settings:
+        return settings
     pairs = zip(settings["padding"], extra, strict=True)
     return settings | {"padding": tuple((p + before, q + after) for (p, q), (before, after) in pairs)}
 
@@ -180,4 +181,4 @@ def _dtype_hint(case: Case) -> str | None:
         return None
     if not agree_within(case.x, case.y, case.coarseness):
         return None
-    return f"the networks compute in different types, {a} (reference) and {b} (port): compare them in the same type"
+    return f"the networks compute in different types, {a} (reference) and {b} (port): compare both in float32"

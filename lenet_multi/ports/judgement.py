@@ -30,7 +30,6 @@ class Judged:
     Attributes:
         reference: the reference's call.
         port: the port's call.
-        input_error: the largest difference of the inputs, made by the operations before the layer; None if unknown.
         inputs_agree: whether the inputs agree, but for zeros around images.
         input_padding: the zeros around the port's input that the reference's lacks, a pair for each of three axes.
         reference_padding: the zeros around the reference's input that the port's lacks.
@@ -39,14 +38,14 @@ class Judged:
         agrees: whether neither the operations before the layer nor the layer add an error.
         x: the reference's array to explain, an input or output, in the port's layout if it has one of its shape.
         y: the port's array to explain; None if both agree.
-        port_input: the array that the port's layer received; None if both agree.
+        port_input: the array that the port's layer received; None if both agree, but for dense layers.
         total: the largest difference of the outputs in an ordinary run, with all earlier errors.
         total_agrees: whether this is within the tolerance.
+        output_shape: of the port's output in an ordinary run.
     """
 
     reference: LayerCall
     port: LayerCall
-    input_error: float | None = None
     inputs_agree: bool = True
     input_padding: Padding | None = None
     reference_padding: Padding | None = None
@@ -143,7 +142,6 @@ class JudgingVisitor:
         expected = self._layout(source, given)
         if expected is not None and call.kind == "dense":
             expected = self._flattened(judged, expected, given)
-        judged.input_error = float("inf") if expected is None else largest_error(expected, given)
         if expected is not None and agree_within(expected, given, self._tolerance):
             return None
         if expected is not None and agree_within(expected, given, coarseness(judged.reference, judged.port)):
@@ -154,7 +152,6 @@ class JudgingVisitor:
         # In any other layer the zeros would be numbers like all others.
         takes_zeros = call.kind in ("conv", "separable conv", "pool")
         if takes_zeros and (judged.input_padding or judged.reference_padding):
-            judged.input_error = 0.0
             return None
         judged.inputs_agree = False
         judged.inherits = judged.agrees = inherits
@@ -218,7 +215,9 @@ class JudgingVisitor:
         return usual
 
     def _agrees(self, judged: Judged, expected: np.ndarray, output: np.ndarray) -> bool:
-        if agree_within(expected, output, self._tolerance):
+        same_type = judged.reference.dtype == judged.port.dtype  # both may be coarse
+        coarse = coarseness(judged.reference, judged.port) if same_type else 0.0
+        if agree_within(expected, output, max(self._tolerance, coarse)):
             return True
         return judged.added is not None and judged.added <= NOISE_FACTOR * self._noise(judged.port, judged.port_input)
 

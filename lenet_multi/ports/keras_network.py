@@ -11,7 +11,7 @@ from lenet_multi.ports.arrays import as_numpy, find_arrays
 from lenet_multi.ports.layer_kinds import CONVS, WITH_WEIGHTS, kind_of
 from lenet_multi.ports.layer_settings import Settings, activation_name, keras_settings
 from lenet_multi.ports.layouts import first_to_last
-from lenet_multi.ports.recording import CallRecorder, LayerCall, Step, Visitor
+from lenet_multi.ports.recording import STATISTICS, CallRecorder, LayerCall, Step, Visitor
 
 NAMES = {
     **{"kernel": "weight", "bias": "bias", "depthwise_kernel": "depthwise", "pointwise_kernel": "weight"},
@@ -80,10 +80,10 @@ class KerasNetwork:
         return keras_settings(layer, kind, size)
 
     def parameters(
-        self, layer: Any, kind: str, value_of: Callable[[Any], Any] = lambda variable: variable.value
+        self, layer: Any, kind: str, value_of: Callable[[str, Any], Any] = lambda name, variable: variable.value
     ) -> dict[str, np.ndarray]:
         variables = [(name, getattr(layer, attribute, None)) for attribute, name in NAMES.items()]
-        values = [(name, value_of(variable)) for name, variable in variables if variable is not None]
+        values = [(name, value_of(name, variable)) for name, variable in variables if variable is not None]
         parameters = {name: as_numpy(value) for name, value in values if value is not None}
         for name in {"weight", "depthwise"} & parameters.keys():  # (height, width, in, out) and (in, out)
             weight = np.moveaxis(parameters[name], (-1, -2), (0, 1))
@@ -131,8 +131,8 @@ class KerasNetwork:
             found = (tf.function(step, jit_compile=True) if self._needs_xla() else step)(*tensors)
             gradients = dict(zip(map(id, trainable), found[len(tensors) :], strict=True))
 
-            def value_of(variable: Any) -> Any:
-                return gradients[id(variable)] if id(variable) in gradients else as_numpy(variable.value).copy()
+            def value_of(name: str, variable: Any) -> Any:
+                return as_numpy(variable.value).copy() if name in STATISTICS else gradients.get(id(variable))
 
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
             return [None if one is None else as_numpy(one) for one in found[: len(tensors)]], of_layers

@@ -21,9 +21,9 @@ LABELS = {"mean": "running mean", "variance": "running variance"}
 def setting_hint(case: Case) -> Iterator[Repair]:
     """One setting differs, or several do."""
     differing = case.differing
-    for name, (reference, port) in differing.items():
-        # Another kind of norm has other settings too.
-        changes = case.reference_settings if name == "norm" else {name: reference}
+    # The kind of a norm comes last: with it, all other settings change too.
+    for name, (reference, port) in sorted(differing.items(), key=lambda item: item[0] == "norm"):
+        changes = case.reference_settings if name in ("norm", "activation") else {name: reference}
         yield f"the outputs agree with the reference's {name}, {reference}: the port's is {port}", {"settings": changes}
     if len(differing) > 1:
         yield (
@@ -64,9 +64,9 @@ def kernel_hint(case: Case) -> Iterator[Repair]:
         changes += [
             (flip, weight[:, :, ::-1, ::-1]),
             ("transposing the port's kernels: height and width are swapped", weight.swapaxes(2, 3)),
-            ("rotating the port's kernels by a quarter", np.rot90(weight, 1, (2, 3))),
-            ("rotating the port's kernels by a quarter", np.rot90(weight, -1, (2, 3))),
-            ("reversing the port's input channels: RGB and BGR are swapped", weight[:, ::-1]),
+            ("rotating the port's kernels by 90 degrees", np.rot90(weight, 1, (2, 3))),
+            ("rotating the port's kernels by 90 degrees", np.rot90(weight, -1, (2, 3))),
+            (f"reversing the port's input channels{': RGB and BGR are swapped' * (inner == 3)}", weight[:, ::-1]),
             ("reshaping", weight.transpose(2, 3, 1, 0).reshape(weight.shape)),
             ("reshaping", weight.reshape(height, width, inner, out).transpose(3, 2, 0, 1)),
         ]
@@ -75,7 +75,7 @@ def kernel_hint(case: Case) -> Iterator[Repair]:
     if wanted and rows.keys() >= set(wanted):
         order = [rows[kernel] for kernel in wanted]
         changes.append(
-            ("reordering the port's weight: its groups, or output channels, have another order", weight[order])
+            ("reordering the port's weight: its groups, or output channels, are in a different order", weight[order])
         )
     reshaped = "undoing a reshape of the port's weight: its axes were to be transposed, not reshaped"
     for text, changed in changes:
@@ -87,7 +87,7 @@ def kernel_hint(case: Case) -> Iterator[Repair]:
 
 
 def norm_hint(case: Case) -> Iterator[Repair]:
-    """A norm has its parameters swapped, or runs in training mode."""
+    """A norm has its parameters swapped."""
     if case.port.kind != "norm":
         return
     given = case.port_parameters

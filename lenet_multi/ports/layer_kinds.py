@@ -18,7 +18,7 @@ KINDS = {
     "embedding": ("embedding",),
     "upsampling": ("upsampl",),
     "pool": ("pool",),
-    "dropout": ("dropout", "identity", "activityregularization"),
+    "dropout": ("dropout", "droppath", "stochasticdepth", "dropblock", "identity", "activityregularization"),
     "flatten": ("flatten", "reshape", "permute"),
     "padding": ("pad",),
     "input": ("inputlayer",),

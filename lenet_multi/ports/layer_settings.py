@@ -181,8 +181,6 @@ def _norm_settings(layer: Any, epsilon: Any, groups: Any, share: float | None) -
     name = type(layer).__name__.lower()
     kinds = ("batch", "layer", "group", "instance")
     found: Settings = {"norm": next((kind for kind in kinds if kind in name), name)}
-    if groups == -1:  # Keras's group for each channel
-        found["norm"], groups = "instance", None
     found |= {} if epsilon is None else {"epsilon": float(epsilon)}
     found |= {} if share is None else {"momentum": round(float(share), 9)}
     return found | ({} if groups is None else {"groups": groups})

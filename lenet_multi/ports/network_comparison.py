@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_multi.ports.arrays import as_numpy
+from lenet_multi.ports.arrays import as_numpy, dtype_name
 from lenet_multi.ports.errors import PortError, error_reason
 from lenet_multi.ports.gradients import compare_gradients
 from lenet_multi.ports.hints import report_of
@@ -96,7 +96,7 @@ def _as_input(X: Any) -> np.ndarray:
         # NumPy reports bfloat16 as kind "V".
         if inputs.dtype.kind not in "biufV":
             raise TypeError(f"its type is {inputs.dtype}")
-        if not np.issubdtype(inputs.dtype, np.signedinteger):
+        if not (dtype_name(X) or inputs.dtype.name).startswith("int"):  # `as_numpy` makes bytes and Booleans int64
             inputs = inputs.astype(np.float32)
     except (TypeError, ValueError, RuntimeError) as problem:
         reason = error_reason(problem)

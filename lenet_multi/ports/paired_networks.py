@@ -31,7 +31,6 @@ class PairedNetworks:
         outputs: the reference's outputs.
         match: the numbers of the reference's calls to those of the port's.
         unmatched: names of layers with weights that have no counterpart, by `reference` and `port`.
-        not_compared: what is left out, in a few words, or None.
         judged: the pairs in the reference's order, then the outputs; empty before `judge`.
 
     Raises:
@@ -45,11 +44,12 @@ class PairedNetworks:
         collected, port_collected = Collector(), Collector()
         self.outputs = run_network(a, inputs, collected, "reference")
         self.port_outputs = run_network(b, inputs, port_collected, "port")
-        self.not_compared: str | None = None
+        self._left_out: list[str] = []
         self.calls = self._known(collected.calls, "reference")
         self.port_calls = self._known(port_collected.calls, "port")
         self.judged: list[Judged] = []
         self.sources: Mapping[int, Sequence[int | None]] = {}
+        self._graph: Graph | None = None  # the reference's
         self.has_mapping = mapping is not None
         self.match = self._mapped(mapping) if mapping is not None else self._aligned()
         names, port_names = ({call.number: call.name for call in calls} for calls in (self.calls, self.port_calls))
@@ -62,7 +62,7 @@ class PairedNetworks:
         if unknown is None:
             return calls
         name, kind = calls[unknown].name, type(calls[unknown].layer).__name__
-        self.not_compared = (
+        self._left_out.append(
             f"{name} of the {role} ({kind}, a layer outside convolutional classifiers) and what follows it"
         )
         return calls[:unknown]
@@ -71,7 +71,7 @@ class PairedNetworks:
         if isinstance(self.a, FunctionNetwork) or isinstance(self.b, FunctionNetwork):
             return {}
         graphs = Graph(self.calls, self.a, self.inputs), Graph(self.port_calls, self.b, self.inputs)
-        self.sources = graphs[1].sources
+        self._graph, self.sources = graphs[0], graphs[1].sources
         match = align(*graphs)
         if not match and all(graph.nodes for graph in graphs):
             raise PortError(
@@ -153,6 +153,21 @@ class PairedNetworks:
         judged.total = float("inf") if expected is None else largest_error(expected, output)
         judged.total_agrees = expected is not None and judged.total <= self.tolerance * scale_of(expected)
 
+    @property
+    def not_compared(self) -> str | None:
+        """What is left out, in a few words, or None."""
+        return "; ".join(self._left_out) or None
+
+    def before(self, judged: Judged) -> str:
+        """The name of the reference's layer that a pair's input comes from; `X` for the input of the network."""
+        number = self._graph.ancestor(judged.reference) if self._graph and judged.reference.layer is not None else None
+        earlier = [one.reference for one in self.judged if one.reference.kind != "output"]
+        if number is not None:
+            earlier = [call for call in self.calls if call.number == number]
+        elif judged.reference.kind != "output":
+            earlier = earlier[: [call.number for call in earlier].index(judged.reference.number)]
+        return earlier[-1].name if earlier else "X"
+
     def to_port(self, array: np.ndarray) -> np.ndarray:
         """The usual conversion of the reference's arrays to the port's layout."""
         if self.a.channels_last == self.b.channels_last:
@@ -197,7 +212,7 @@ class PairedNetworks:
         if len(self.outputs) != len(outputs):
             longer, role = max((len(self.outputs), "reference"), (len(outputs), "port"))
             surplus = longer - min(len(self.outputs), len(outputs))
-            self.not_compared = f"{surplus} output{'s' if surplus > 1 else ''} of the {role}"
+            self._left_out.append(f"{surplus} output{'s' if surplus > 1 else ''} of the {role}")
         plain = {call.name: call for call in self.port_outputs}
         rows = []
         for call, partner in pairs:

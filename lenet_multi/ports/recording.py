@@ -53,6 +53,8 @@ class LayerCall:
 Step = tuple[list[np.ndarray | None], list[dict[str, np.ndarray]]]
 
 
+STATISTICS = {"mean": "running mean", "variance": "running variance"}  # of a norm, and their names in reports
+
 # The distance from 1 to the next larger number of each type.
 SPACING = {"bfloat16": 2**-7, "float16": 2**-10}
 
@@ -114,7 +116,7 @@ class Adapter(Protocol):
     def settings(self, layer: Any, kind: str, size: Sequence[int]) -> Settings: ...
 
     def parameters(self, layer: Any, kind: str) -> Mapping[str, np.ndarray]:
-        """See `layer_parameters`."""
+        """The parameters of a layer by this package's names, in PyTorch's layout: `weight`, `bias`, `gamma`, ..."""
 
     def training_step(self, inputs: Arrays, factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0) -> Step:
         """The gradients of the sum of the first output times `factors`, in training mode but without dropout.

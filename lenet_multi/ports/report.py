@@ -80,14 +80,7 @@ class Report:
         def number(value: float | None) -> float | None:
             return value if value is not None and value < float("inf") else None
 
-        layers = [
-            {
-                **vars(layer),
-                "error": number(layer.error),
-                "added": number(layer.added),
-            }
-            for layer in self.layers
-        ]
+        layers = [vars(layer) | {"error": number(layer.error), "added": number(layer.added)} for layer in self.layers]
         return {
             "agrees": self.first_divergence is None,
             "layers": layers,

@@ -11,9 +11,9 @@ import numpy as np
 from lenet_multi.ports.arrays import as_numpy, find_arrays
 from lenet_multi.ports.layer_kinds import kind_of
 from lenet_multi.ports.layer_settings import Settings, torch_settings
-from lenet_multi.ports.recording import CallRecorder, LayerCall, Step, Visitor
+from lenet_multi.ports.recording import STATISTICS, CallRecorder, LayerCall, Step, Visitor
 
-ValueOf = Callable[[Any], Any]
+ValueOf = Callable[[str, Any], Any]  # of a parameter, or what takes its place, by its name in this package
 NAMES = {"weight": "weight", "bias": "bias"}
 NORM_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
 
@@ -79,13 +79,15 @@ class TorchNetwork:
     def settings(self, layer: Any, kind: str, size: Sequence[int]) -> Settings:
         return torch_settings(layer, kind, size)
 
-    def parameters(self, layer: Any, kind: str, value_of: ValueOf = lambda tensor: tensor) -> dict[str, np.ndarray]:
+    def parameters(
+        self, layer: Any, kind: str, value_of: ValueOf = lambda name, tensor: tensor
+    ) -> dict[str, np.ndarray]:
         import torch
 
         with torch.no_grad():
             names = NORM_NAMES if kind == "norm" else NAMES
             tensors = [(name, getattr(layer, attribute, None)) for attribute, name in names.items()]
-            values = [(name, value_of(tensor)) for name, tensor in tensors if tensor is not None]
+            values = [(name, value_of(name, tensor)) for name, tensor in tensors if tensor is not None]
             return {name: as_numpy(value) for name, value in values if value is not None}
 
     def assign(self, layer: Any, kind: str, parameters: Mapping[str, np.ndarray]) -> None:
@@ -121,8 +123,8 @@ class TorchNetwork:
             found = torch.autograd.grad(loss, [*watched, *parameters], allow_unused=True)
             gradients = dict(zip(map(id, parameters), found[len(watched) :], strict=True))
 
-            def value_of(tensor: Any) -> Any:
-                return gradients.get(id(tensor)) if isinstance(tensor, torch.nn.Parameter) else tensor.clone()
+            def value_of(name: str, tensor: Any) -> Any:
+                return tensor.clone() if name in STATISTICS else gradients.get(id(tensor))
 
             of_layers = [self.parameters(call.layer, call.kind, value_of) for call in layers]
             return [None if one is None else as_numpy(one) for one in found[: len(watched)]], of_layers

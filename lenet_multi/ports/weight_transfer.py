@@ -15,6 +15,7 @@ from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
 from lenet_multi.ports.network_comparison import as_inputs
 from lenet_multi.ports.networks import FunctionNetwork, network_of
 from lenet_multi.ports.paired_networks import PairedNetworks
+from lenet_multi.ports.recording import LayerCall
 from lenet_multi.ports.report import Report
 
 TOLERANCE = 1e-5  # as the default of `compare_networks`
@@ -71,6 +72,9 @@ def transfer_weights(
     moved: list[str] = []
     not_moved = [f"{name}, which only the {role} has" for role, names in pairs.unmatched.items() for name in names]
     not_moved += [pairs.not_compared] if pairs.not_compared else []
+    for role, network, calls in (("reference", a, pairs.calls), ("port", b, pairs.port_calls)):
+        others = {call.name: network.parameters(call.layer, call.kind) for call in calls if _is_other(call)}
+        not_moved += [f"{name} {' and '.join(found)} of the {role}" for name, found in others.items() if found]
     for judged in pairs.judged:
         call, partner = judged.reference, judged.port
         if call.kind in WITH_WEIGHTS and partner.kind in WITH_WEIGHTS:
@@ -93,6 +97,11 @@ def transfer_weights(
     return Transfer(tuple(moved), tuple(not_moved), report_of(after))
 
 
+def _is_other(call: LayerCall) -> bool:
+    """Whether a layer may have parameters, although it is none of the layers that all frameworks have."""
+    return call.layer is not None and call.kind not in WITH_WEIGHTS
+
+
 def _fitting(
     judged: Judged, given: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], not_moved: list[str]
 ) -> dict[str, np.ndarray]:
@@ -102,8 +111,8 @@ def _fitting(
         if parameter not in given and parameter in DEFAULTS:
             values[parameter] = np.full(old.shape, DEFAULTS[parameter], np.float32)
         elif parameter not in given or not _fits(given[parameter], old):
-            shape = given[parameter].shape if parameter in given else "none"
-            not_moved.append(f"{name} {parameter} ({shape}), since {judged.port.name} needs {old.shape}")
+            shape = given[parameter].shape if parameter in given else "(none)"
+            not_moved.append(f"{name} {parameter} {shape}, since {judged.port.name} needs {old.shape}")
         else:
             values[parameter] = given[parameter].reshape(old.shape)
     for parameter in given.keys() - wanted.keys():

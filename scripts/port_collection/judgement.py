@@ -85,7 +85,8 @@ def one_line(text: object) -> str:
 def judge_report(case: Case, report: Any) -> tuple[str, str]:
     """A verdict and its reason.
 
-    `false "differs"` is also the verdict where the first difference is reported at a layer that does not differ.
+    `false "differs"` is also the verdict where a difference is reported at a layer that does not differ. A hint that
+    names another cause is wrong, whatever settings are printed beside it.
     """
     first = report.first_divergence
     if first is None:
@@ -94,9 +95,13 @@ def judge_report(case: Case, report: Any) -> tuple[str, str]:
     told = f"at {first.reference}: {hint or settings or 'no hint'}"
     if not case.findings or not case.findings[0].is_at(first.reference):
         return 'false "differs"', told
-    if not case.findings[0].hint.search(f"{hint} {settings}"):
-        names_a_cause = hint and not PLACE.search(hint)
+    names_a_cause = hint and not PLACE.search(hint)
+    if not case.findings[0].hint.search(hint if names_a_cause else f"{hint} {settings}"):
         return ("wrong hint" if names_a_cause else "right layer, no useful hint"), told
+    others = [layer for layer in report.layers if not layer.agrees]
+    surplus = next((layer for layer in others if not any(f.is_at(layer.reference) for f in case.findings)), None)
+    if surplus:
+        return 'false "differs"', f"{told}; and at {surplus.reference}: {surplus.hint or surplus.settings or 'no hint'}"
     missed = next((other for other in case.findings[1:] if not is_found(other, report)), None)
     if missed:
         return "right layer, no useful hint", f"{told}; silent at {', '.join(sorted(missed.layers))}"
