@@ -28,7 +28,7 @@ from lenet_multi.ports.errors import error_reason
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.command import run_command
 from lenet_multi.system.memory import require_bytes
-from lenet_multi.system.option_parser import Parser, int_list, path_argument, positive_float, seed_number
+from lenet_multi.system.option_parser import Parser, int_list, json_file, path_argument, positive_float, seed_number
 from lenet_multi.system.regular_files import open_regular
 
 DIFFER_STATUS = 1
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--tolerance", type=positive_float, default=1e-5, metavar="X", help="as in compare_networks (default: 1e-5)"
     )
     parser.add_argument("--backward", action="store_true", help="compare the gradients in training mode too")
-    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the report to this file")
+    parser.add_argument("--json", type=json_file, metavar="FILE", help="write the report to this file")
     return parser
 
 

@@ -31,7 +31,7 @@ from lenet_multi.runs.options import (
 from lenet_multi.runs.selection import dataset_from
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.command import run_command
-from lenet_multi.system.option_parser import Parser, path_argument, positive_float, seed_number
+from lenet_multi.system.option_parser import Parser, json_file, positive_float, seed_number
 
 FAILED_STATUS = 1
 
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         default="cpu",
         help="where the backends compute: auto, cpu, gpu, or gpu:N as in gpu:1 (default: cpu)",
     )
-    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write every number to this file")
+    parser.add_argument("--json", type=json_file, metavar="FILE", help="write every number to this file")
     add_data_options(parser)
     add_network_options(parser)
     return parser

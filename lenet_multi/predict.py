@@ -25,7 +25,7 @@ from lenet_multi.runs.prediction import predictions, read_inputs
 from lenet_multi.runs.trained_network import load_trained_network
 from lenet_multi.system.atomic_files import CreatedFolder, write_atomically
 from lenet_multi.system.command import run_command
-from lenet_multi.system.option_parser import Parser, name_list, path_argument
+from lenet_multi.system.option_parser import Parser, json_file, name_list, path_argument
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--save-input", type=path_argument, metavar="DIR", help="write what the network sees to this folder, as PNG"
     )
-    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write all probabilities to this file")
+    parser.add_argument("--json", type=json_file, metavar="FILE", help="write all probabilities to this file")
     DEVICE.add_to(parser)
     add_network_options(parser)
     return parser

@@ -409,6 +409,18 @@ def test_a_network_that_an_onnx_file_cannot_hold_is_refused(tmp_path, monkeypatc
         export_network("onnx", SMALL, random_parameters(SMALL), tmp_path / "net.onnx")
 
 
+@pytest.mark.parametrize("name", ["torch.py", "json.py", "numpy.py"])
+def test_a_program_with_the_name_of_a_module_is_refused(name, tmp_path, capsys):
+    assert export.main(["--format", "source", "--out", str(tmp_path / name)]) == 2
+    assert "has the name of a module, which Python would import instead" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_network_in_color_has_no_program(tmp_path):
+    with pytest.raises(UserError, match="a program reads IDX files, which have grey images, but the network takes 3"):
+        export_program("torch", lenet(input_shape=(3, 28, 28)), None, Training(), tmp_path / "lenet.py")
+
+
 def test_logits_that_are_not_finite_are_refused(tmp_path):
     parameters = {name: np.full_like(value, 3e38) for name, value in random_parameters(SMALL).items()}
     with pytest.raises(UserError, match="the logits of the exported file differ"):

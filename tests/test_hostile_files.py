@@ -479,7 +479,8 @@ def test_the_name_of_a_data_set_may_be_longer_than_a_path(run):
     metadata["run"]["settings"]["dataset"] = "d" * 5000
     save_weights(run / CHECKPOINT, parameters, metadata)
     trained = load_trained_network(evaluate.parser().parse_args(["--weights", str(run)]))
-    assert trained.dataset_name == "auto"
+    with pytest.raises(DataError, match=r"^the folder 'd{200}', which the network was trained on, is missing"):
+        trained.load()
 
 
 def test_names_in_a_file_are_printed_without_commands_for_the_terminal(tmp_path, small_folder, capsys):

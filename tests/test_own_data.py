@@ -89,9 +89,9 @@ def test_files_of_several_sizes_are_resized_if_told_so(animals):
     picture(9, 10, 8).save(animals / "dog" / "small.jpeg")
     with pytest.raises(DataError) as problem:
         load_dataset(str(animals))
-    assert str(problem.value).endswith(
-        f"are 20 x 16 pixels, but not {animals}/dog/large.jpg (40 x 32), {animals}/dog/small.jpeg (10 x 8): pass "
-        "--image-size 20,16 to resize them"
+    assert str(problem.value) == (
+        f"'{animals}' has images of 3 sizes: pass --image-size, such as 20,16, to resize them. Most have 20 x 16 "
+        f"pixels (height x width), but not {animals}/dog/large.jpg (40 x 32), {animals}/dog/small.jpeg (10 x 8)"
     )
     assert load_dataset(str(animals), image_size=(12, 14)).image_shape == (3, 12, 14)
 
@@ -141,6 +141,62 @@ def test_train_and_test_have_the_same_classes(tmp_path):
     write_classes(tmp_path / "own" / "test", {"a": 2, "c": 2})
     with pytest.raises(DataError, match=r"test' lacks b, which .*train' has: use the same classes in both"):
         load_dataset(str(tmp_path / "own"))
+
+
+def test_photos_of_many_sizes_get_a_useful_size_as_advice(tmp_path):
+    for number in range(6):
+        (tmp_path / "own" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        picture(number, 100 + number, 90).save(tmp_path / "own" / "ab"[number % 2] / f"{number}.png")
+    with pytest.raises(DataError, match="have 6 sizes: pass --image-size, such as 32,32"):
+        load_dataset(str(tmp_path / "own"))
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("train",), ("Train", "Test")])
+def test_folders_of_folders_are_explained(names, tmp_path):
+    for name in names:
+        write_classes(tmp_path / "own" / name, {"a": 2, "b": 2})
+    with pytest.raises(DataError, match="holds folders, not images: a data set is a folder with a folder of images"):
+        load_dataset(str(tmp_path / "own"))
+
+
+def test_what_is_beside_train_and_test_is_named(tmp_path, capsys):
+    for name in ("train", "test", "val"):
+        write_classes(tmp_path / "own" / name, {"a": 2, "b": 2})
+    load_dataset(str(tmp_path / "own"))
+    assert "has val: not used" in capsys.readouterr().err
+
+
+def test_a_run_whose_pictures_have_changed_is_warned_about(animals, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main(["--dataset", str(animals), "--out", str(out), *SMALL]) == 0
+    picture(77).save(animals / "cat" / "new.png")
+    capsys.readouterr()
+    assert evaluate.main(["--weights", str(out)]) == 0
+    assert "has changed since the network was trained" in capsys.readouterr().err
+    assert train.main(["--resume", "--out", str(out), "--epochs", "3"]) == 2
+    assert "has changed since the run in" in capsys.readouterr().err
+    assert train.main(["--resume", "--out", str(out), "--epochs", "3", "--image-size", "9,9"]) == 2
+    assert "--image-size 9,9 differs from the run" in capsys.readouterr().err
+    animals.rename(tmp_path / "moved")
+    assert evaluate.main(["--weights", str(out)]) == 2
+    assert f"the folder '{animals}', which the network was trained on, is missing" in capsys.readouterr().err
+    (tmp_path / "moved" / "cat" / "new.png").unlink()
+    assert evaluate.main(["--weights", str(out), "--dataset", str(tmp_path / "moved")]) == 0
+    (tmp_path / "moved" / "cat").rename(tmp_path / "moved" / "wolf")
+    assert evaluate.main(["--weights", str(out), "--dataset", str(tmp_path / "moved")]) == 0
+    assert "but the network was trained on cat, dog, zebra" in capsys.readouterr().err
+
+
+def test_a_network_in_color_is_tested_on_grey_pictures(animals, tmp_path):
+    out = tmp_path / "run"
+    assert train.main(["--dataset", str(animals), "--out", str(out), *SMALL]) == 0
+    grey = write_classes(tmp_path / "grey", {"cat": 5, "dog": 5, "zebra": 5}, color=False)
+    assert evaluate.main(["--weights", str(out), "--dataset", str(grey)]) == 0
+
+
+def test_small_data_gets_a_batch_size_as_advice(animals, capsys):
+    assert train.main(["--dataset", str(animals)]) == 2
+    assert "the default batch size of 256 is larger than the 30 training examples" in capsys.readouterr().err
 
 
 def test_options_of_a_folder_of_images_are_refused_for_other_data(small_folder):

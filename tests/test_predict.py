@@ -77,7 +77,7 @@ def test_several_pictures_have_a_line_each_and_the_steps_are_said(run, photo, tm
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err.splitlines() == [
-        f"{photo}: made grey; resized from 60 x 40 to 28 x 28 pixels",
+        f"{photo}: made grey; resized from 60 x 40 (height x width) to 28 x 28 pixels",
         f"{tmp_path}/black.png: as it is",
     ]
 

@@ -5,11 +5,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import needs_two, subset, with_installed
+from PIL import Image
 
 import lenet_multi
-from lenet_multi import activations, compare, diagram, evaluate, export, parity, shapes, train
+from lenet_multi import activations, compare, diagram, evaluate, export, parity, predict, shapes, train
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -41,6 +43,7 @@ COMMANDS = [
 def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch):
     """With a small data set."""
     monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((40, 30, 3), np.uint8)).save("boot.jpg")
     mains = {
         "lenet_multi.train": train.main,
         "lenet_multi.evaluate": evaluate.main,
@@ -49,8 +52,9 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         "lenet_multi.activations": activations.main,
         "lenet_multi.diagram": diagram.main,
         "lenet_multi.export": export.main,
+        "lenet_multi.predict": predict.main,
     }
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
             parity.parser().parse_args(arguments)

@@ -43,7 +43,7 @@ from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
 from lenet_multi.runs.prediction import logits_of
-from lenet_multi.runs.selection import dataset_from, network_for, size_of_weights
+from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights
 from lenet_multi.runs.tensorboard import EVENTS, require_tensorboard
 from lenet_multi.system.atomic_files import require_absent, write_atomically
 from lenet_multi.system.child_processes import run_in_process
@@ -177,7 +177,7 @@ def _run_locked(
         require_tensorboard()
     args_of = {spec.name: _parsed(plan, spec, out) for spec in plan.specs}
     first = args_of[plan.specs[0].name]
-    dataset = dataset_from(first, DEFAULTS["dataset"], size=size_of_weights(first.weights))
+    dataset = dataset_from(first, DEFAULTS["dataset"], shape=shape_of_weights(first.weights))
     plan = replace(plan, options=options | {"dataset": dataset.name})
     digest = dataset.digest
     loops = {spec.folder: before.requested_loop(spec) for spec in before.specs} if before else {}

@@ -59,6 +59,7 @@ def load_dataset(
     image_size: tuple[int, int] | None = None,
     test_fraction: float | None = None,
     split_seed: int = 0,
+    channels: int | None = None,
 ) -> Dataset:
     """Load a data set into memory. Download or draw it first if necessary.
 
@@ -75,13 +76,14 @@ def load_dataset(
         test_fraction: the part of each class of such a folder that is held out for testing, if it has no `train` and
             `test`; by default 0.2.
         split_seed: seed of the choice of these images.
+        channels: 1 for grey images, 3 for color; by default as the files of a folder of images are.
 
     Raises:
         DataError: if a file is missing or damaged, or does not match the others.
     """
     if not name:
         raise DataError(f"dataset '': choose one of {', '.join(DATASETS)}, or a folder with images")
-    options = FolderOptions(image_size, test_fraction, split_seed)
+    options = FolderOptions(image_size, test_fraction, split_seed, channels)
     if is_image_folder(name):
         return load_image_folder(Path(name), options)
     if options != FolderOptions():

@@ -142,6 +142,12 @@ def parse_idx(payload: bytearray, magic: int, source: Path) -> np.ndarray:
 
 
 def to_idx(array: np.ndarray) -> bytes:
-    """The IDX payload of a uint8 array with one or three dimensions: the inverse of `parse_idx`."""
+    """The IDX payload of a uint8 array with one or three dimensions: the inverse of `parse_idx`.
+
+    Raises:
+        DataError: if the array has another number of dimensions: the format has no channels.
+    """
+    if array.ndim not in (1, 3):
+        raise DataError(f"an array of shape {array.shape}, expected labels (N,) or grey images (N, height, width)")
     magic = LABELS_MAGIC if array.ndim == 1 else IMAGES_MAGIC
     return struct.pack(f">I{array.ndim}I", magic, *array.shape) + np.ascontiguousarray(array, np.uint8).tobytes()

@@ -79,6 +79,8 @@ def _opened(path: Path) -> Iterator[Image]:
             yield image
     except DataError:
         raise
+    except Image.DecompressionBombError as problem:
+        raise DataError(f"{path}: has more than {MAX_PIXELS:,} pixels: reduce its size") from problem
     except OSError as problem:
         reason = problem.strerror or "damaged, or of another format"
         raise DataError(f"{path}: cannot be read ({reason}): expected a PNG or JPEG file") from problem

@@ -29,11 +29,13 @@ class FolderOptions:
         image_size: height and width that the images are resized to; None if they have one size.
         test_fraction: the part of each class that is held out for testing, if the folder has no `train` and `test`.
         split_seed: seed of the choice of these images.
+        channels: 1 or 3; None for 3 if a file is in color, else 1.
     """
 
     image_size: Size | None = None
     test_fraction: float | None = None
     split_seed: int = 0
+    channels: int | None = None
 
 
 def has_class_folders(folder: Path) -> bool:
@@ -53,10 +55,13 @@ def load_image_folder(folder: Path, options: FolderOptions) -> Dataset:
     if has_splits and options.test_fraction is not None:
         raise DataError(f"'{folder}' has the folders train and test: omit --test-fraction")
     parts = [folder / which for which in ("train", "test")] if has_splits else [folder]
+    unused = [entry.name for entry in _visible(folder) if has_splits and entry not in parts]
+    if unused:
+        say(f"note: beside train and test, '{folder}' has {_listed(unused)}: not used")
     class_names = _class_names(parts)
     files = [[sorted(_visible(part / name)) for name in class_names] for part in parts]
     paths = [path for part in files for of_class in part for path in of_class]
-    images = _read_all(folder, paths, options.image_size)
+    images = _read_all(folder, paths, options)
     labels = np.array([label for part in files for label, of_class in enumerate(part) for _ in of_class], np.uint8)
     rng = np.random.default_rng(options.split_seed)
     num_train = sum(map(len, files[0]))
@@ -89,6 +94,12 @@ def _class_names(parts: Sequence[Path]) -> list[str]:
     ):
         if missing:
             raise DataError(f"'{other}' lacks {_listed(missing)}, which '{part}' has: use the same classes in both")
+    nested = [str(part / name) for part in parts for name in names[0] if any(e.is_dir() for e in _visible(part / name))]
+    if nested:
+        raise DataError(
+            f"{nested[0]} holds folders, not images: a data set is a folder with a folder of images for each class, or "
+            "with the folders train and test that have such class folders"
+        )
     loose = [str(entry) for part in parts for entry in _visible(part) if not entry.is_dir()]
     if loose:
         raise DataError(f"files outside the class folders: {_listed(loose)}: move or remove them")
@@ -102,8 +113,9 @@ def _class_names(parts: Sequence[Path]) -> list[str]:
     return sorted(names[0])
 
 
-def _read_all(folder: Path, paths: Sequence[Path], image_size: Size | None) -> np.ndarray:
+def _read_all(folder: Path, paths: Sequence[Path], options: FolderOptions) -> np.ndarray:
     """All images, uint8 (N, C, H, W)."""
+    image_size = options.image_size
     headers = _for_each(folder, _header, paths)
     sizes: dict[Size, list[Path]] = {}
     for path, (size, _) in zip(paths, headers, strict=True):
@@ -111,12 +123,14 @@ def _read_all(folder: Path, paths: Sequence[Path], image_size: Size | None) -> n
     if image_size is None and len(sizes) > 1:
         common = max(sizes, key=lambda size: len(sizes[size]))
         others = [f"{path} ({_text(size)})" for size, found in sizes.items() if size != common for path in found]
+        if 2 * len(sizes[common]) <= len(paths):
+            raise DataError(f"the images in '{folder}' have {len(sizes)} sizes: pass --image-size, such as 32,32")
         raise DataError(
-            f"most images in '{folder}' are {_text(common)} pixels, but not {_listed(others)}: pass --image-size "
-            f"{common[0]},{common[1]} to resize them"
+            f"'{folder}' has images of {len(sizes)} sizes: pass --image-size, such as {common[0]},{common[1]}, to "
+            f"resize them. Most have {_text(common)} pixels (height x width), but not {_listed(others)}"
         )
     height, width = image_size or next(iter(sizes))
-    channels = 3 if any(is_color for _, is_color in headers) else 1
+    channels = options.channels or (3 if any(is_color for _, is_color in headers) else 1)
     require_bytes(2 * len(paths) * channels * height * width, f"'{folder}'", "choose a smaller --image-size")
     images = np.empty((len(paths), channels, height, width), np.uint8)
     say(f"reading {len(paths):,} images from '{folder}'")
@@ -127,7 +141,7 @@ def _read_all(folder: Path, paths: Sequence[Path], image_size: Size | None) -> n
         image, _ = read_image(paths[number])
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.LANCZOS)
-        pixels = np.asarray(image.convert("RGB") if channels == 3 else image)
+        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
         images[number] = pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
     _for_each(folder, read, range(len(paths)))
@@ -170,7 +184,7 @@ def _held_out(
         if held_out >= len(order):
             raise DataError(
                 f"'{folder / name}' has {len(order)} image{'s' * (len(order) != 1)}, too few to hold out "
-                f"{fraction:g} of them for testing: add images"
+                f"{fraction:g} of them for testing: add images, or choose a smaller --test-fraction"
             )
         test.append(order[:held_out])
         train.append(order[held_out:])

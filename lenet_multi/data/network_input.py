@@ -64,7 +64,7 @@ def network_input(
                 f"{path}: has {image.height} x {image.width} pixels, but the network takes {height} x {width}: do not "
                 "leave out resize"
             )
-        steps.append(f"resized from {image.height} x {image.width} to {height} x {width} pixels")
+        steps.append(f"resized from {image.height} x {image.width} (height x width) to {height} x {width} pixels")
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image.convert("RGB") if channels == 3 else image).reshape(height, width, channels)
     if light_on_black and "invert" not in without and _border(pixels).mean() > BRIGHT:

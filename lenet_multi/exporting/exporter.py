@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lenet_multi.architecture import Architecture
+from lenet_multi.architecture import NUM_CLASSES, Architecture
 from lenet_multi.backends import require_installed
 from lenet_multi.checks.float64_reference import forward
 from lenet_multi.errors import UserError
@@ -25,6 +27,7 @@ from lenet_multi.runs.weights import Parameters
 from lenet_multi.system.atomic_files import CreatedFolder, require_absent, write_atomically
 from lenet_multi.system.memory import require_bytes
 from lenet_multi.system.signals import ignore_sigint
+from lenet_multi.system.stderr import say
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,16 @@ def export_program(
         As for `export_network`.
 
     Raises:
-        UserError: if a file exists, or the program computes something else than the plain loop.
+        UserError: if a file exists, the network takes images in color, or the program computes something else than the
+            plain loop.
     """
     require_installed(backend)
+    channels, height, width = architecture.input_shape
+    if channels != 1:
+        raise UserError(
+            f"a program reads IDX files, which have grey images, but the network takes {channels} channels: choose "
+            "another --format"
+        )
     names = [REQUIREMENTS, out.name]
     modules = ["numpy", *SOURCE_MODULES[backend]]
     if parameters is not None:
@@ -128,6 +138,8 @@ def export_program(
         difference = check_program(backend, architecture, parameters, training.seed, path, _images(architecture))
         path.with_name(REQUIREMENTS).write_text(requirements(out.name, modules), encoding="utf-8")
         _put_in_place(path.parent, names, out.parent)
+    if (height, width) != (28, 28) or architecture.num_classes != NUM_CLASSES:
+        say(f"note: the program reads IDX files of {height} x {width} pixels in {architecture.num_classes} classes")
     return difference
 
 
@@ -138,6 +150,8 @@ def _images(architecture: Architecture) -> np.ndarray:
 def _require_path(out: Path, ending: str, names: Iterable[str]) -> None:
     if not out.name.endswith(ending) or out.name == ending:
         raise UserError(f"--out '{out}' is not a name that ends in {ending}: choose one, as in lenet{ending}")
+    if ending == SOURCE_ENDING and (out.stem in sys.stdlib_module_names or find_spec(out.stem.partition(".")[0])):
+        raise UserError(f"--out '{out}' has the name of a module, which Python would import instead: choose another")
     require_absent(out.parent, names)
 
 

@@ -106,4 +106,4 @@ def require_memory(
     if address_space_left() is not None:
         size += THREAD_SPACE * (THREADS[backend.FRAMEWORK] + available_cores())
     what = f"the network in batches of {examples}"
-    require_bytes(size, what, "choose fewer channels or units, or smaller batches")
+    require_bytes(size, what, "choose smaller images, fewer channels or units, or smaller batches")

@@ -43,16 +43,22 @@ def weights_path(text: str) -> Path:
 
 def image_size(text: str) -> tuple[int, int]:
     """`32,48` as (32, 48)."""
-    size = int_list(text)
-    if len(size) != 2 or min(size) < 1:
+    try:
+        height, width = map(int, text.split(","))
+    except ValueError:
+        height = width = 0
+    if min(height, width) < 1:
         raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected height and width, as in 32,32")
-    return size[0], size[1]
+    return height, width
 
 
 def fraction(text: str) -> float:
     """A number between 0 and 1."""
-    number = positive_float(text)
-    if number >= 1:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected a number above 0 and below 1")
     return number
 

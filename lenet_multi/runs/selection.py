@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.data import Dataset, is_image_folder, load_dataset
-from lenet_multi.data.image_folder import Size
+from lenet_multi.data import DATASETS, DataError, Dataset, is_image_folder, load_dataset
 from lenet_multi.runs.options import architecture_from, network_of
 from lenet_multi.runs.weights import architecture_of, load_header
 from lenet_multi.training.settings import Settings
 
 
-def dataset_from(args: argparse.Namespace, name: str, run: Settings | None = None, size: Size | None = None) -> Dataset:
+def dataset_from(
+    args: argparse.Namespace, name: str, run: Settings | None = None, shape: tuple[int, int, int] | None = None
+) -> Dataset:
     """Load the data that the options select.
 
     Args:
         args: with the options in `DATA_OPTIONS`.
         name: the data set, if `--dataset` is not given.
         run: the settings of a run on this data, whose test images are held out again.
-        size: the height and width that the network expects.
+        shape: (C, H, W) of the network's input, which the pictures of a folder are converted to.
 
     Raises:
         DataError: as for `load_dataset`.
@@ -30,8 +32,12 @@ def dataset_from(args: argparse.Namespace, name: str, run: Settings | None = Non
     if run and chosen == run.dataset:
         fraction = run.test_fraction if fraction is None else fraction
         seed = run.split_seed if seed is None else seed
-    if is_image_folder(chosen) and args.image_size is None:
-        return load_dataset(chosen, args.data_dir, size, fraction, seed or 0)
+    # `Path.is_dir` raises an error for a very long name.
+    if run and chosen == run.dataset and chosen not in DATASETS and not os.path.isdir(chosen):  # noqa: PTH112
+        raise DataError(f"the folder '{chosen[:200]}', which the network was trained on, is missing: pass --dataset")
+    if shape and is_image_folder(chosen):
+        size = args.image_size or shape[1:]
+        return load_dataset(chosen, args.data_dir, size, fraction, seed or 0, channels=shape[0])
     return load_dataset(chosen, args.data_dir, args.image_size, fraction, seed or 0)
 
 
@@ -49,11 +55,11 @@ def network_for(args: argparse.Namespace, dataset: Dataset) -> Architecture:
     return architecture_of(args.weights, arrays, metadata, fitted)
 
 
-def size_of_weights(path: Path | None) -> tuple[int, int] | None:
-    """The height and width that the network in a weights file takes, if the file describes it.
+def shape_of_weights(path: Path | None) -> tuple[int, int, int] | None:
+    """(C, H, W) of the images that the network in a weights file takes, if the file describes it.
 
     Raises:
         UserError: when the file cannot be read.
     """
     described = load_header(path)[1].get("architecture") if path else None
-    return Architecture.from_dict(described).input_shape[1:] if described else None
+    return Architecture.from_dict(described).input_shape if described else None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend
-from lenet_multi.data import DATASETS, BatchSampler, Dataset, require_fit
+from lenet_multi.data import BatchSampler, Dataset, require_fit
 from lenet_multi.runs.checkpoint import data_of
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import architecture_from
@@ -29,6 +28,7 @@ class TrainedNetwork:
         class_names: the names of the network's outputs; empty if the file has none.
         dataset_name: what `load` loads.
         load: loads the data.
+        digest: the digest of this data when the network was trained on it; None if it was trained on other data.
     """
 
     architecture: Architecture
@@ -36,16 +36,27 @@ class TrainedNetwork:
     class_names: tuple[str, ...]
     dataset_name: str
     load: Callable[[], Dataset]
+    digest: str | None = None
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data, loaded on first use.
+        """The data, loaded on first use, with a warning if it is not what the network was trained on.
 
         Raises:
             DataError: when the data cannot be loaded, or does not fit the network.
         """
         dataset = self.load()
         require_fit(self.architecture, dataset)
+        if self.digest and dataset.digest != self.digest:
+            say(
+                f"warning: the data of '{dataset.name}' has changed since the network was trained: training images may "
+                "be among the test images"
+            )
+        if self.class_names and dataset.class_names != self.class_names:
+            say(
+                f"warning: the classes of '{dataset.name}' are {', '.join(dataset.class_names)}, but the network was "
+                f"trained on {', '.join(self.class_names)}"
+            )
         return dataset
 
 
@@ -61,10 +72,10 @@ def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
     architecture, parameters, metadata = load_network(args.weights, architecture_from(args))
     settings, class_names = data_of(metadata, architecture)
     name = settings.dataset if settings else "auto"
-    # `Path.is_dir` raises an error for a very long name.
-    name = name if name in DATASETS or os.path.isdir(name) else "auto"  # noqa: PTH112
-    load = partial(dataset_from, args, name, settings, architecture.input_shape[1:])
-    return TrainedNetwork(architecture, parameters, class_names, name, load)
+    load = partial(dataset_from, args, name, settings, architecture.input_shape)
+    own = settings is not None and getattr(args, "dataset", None) is None
+    digest = settings.data_sha256 if settings and own else None
+    return TrainedNetwork(architecture, parameters, class_names, name, load, digest)
 
 
 def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, device: str, batch_size: int) -> float:

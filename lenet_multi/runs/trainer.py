@@ -28,7 +28,7 @@ from lenet_multi.runs.checkpoint import (
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
-from lenet_multi.runs.selection import dataset_from, network_for, size_of_weights
+from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights
 from lenet_multi.runs.tensorboard import EVENTS, EventLog, require_tensorboard
 from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
@@ -92,7 +92,7 @@ def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -
         )
     if args.out:
         require_absent(args.out, (*OUTPUTS, EVENTS))
-    dataset = dataset_from(args, DEFAULTS["dataset"], size=size_of_weights(args.weights))
+    dataset = dataset_from(args, DEFAULTS["dataset"], shape=shape_of_weights(args.weights))
     architecture, parameters, preset = network_for(args, dataset), None, args.architecture
     if args.weights:
         _, parameters, _ = load_network(args.weights, architecture)
@@ -151,8 +151,18 @@ def resume_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) 
         run = replace(run, settings=replace(settings, epochs=args.epochs))
     backend_name = require_installed(run.backend if args.backend is None else args.backend)
     run = replace(run, backend=backend_name, loop=args.loop or run.loop)
-    dataset = dataset_from(args, settings.dataset, settings, run.architecture.input_shape[1:])
+    size = run.architecture.input_shape[1:]
+    if args.image_size not in (None, size):
+        raise UserError(
+            f"--image-size {args.image_size[0]},{args.image_size[1]} differs from the run in '{args.out}', which has "
+            f"{size[0]},{size[1]}: omit it"
+        )
+    dataset = dataset_from(args, settings.dataset, settings, run.architecture.input_shape)
     if dataset.digest != settings.data_sha256:
+        if args.dataset is None:
+            raise UserError(
+                f"the data of '{dataset.name}' has changed since the run in '{args.out}' began: restore the files"
+            )
         raise UserError(
             f"--dataset '{dataset.name}' is not the data that the run in '{args.out}' was trained on "
             f"({settings.dataset}): omit --dataset, or restore the files"
@@ -181,9 +191,10 @@ def train_run(
     settings, out = run.settings, args.out
     require_fit(run.architecture, dataset)
     if settings.batch_size > settings.num_train:
+        given = "--batch-size" if args.batch_size is not None else "the default batch size of"
         raise UserError(
-            f"--batch-size {settings.batch_size} is larger than the {settings.num_train} training examples of "
-            f"'{dataset.name}': choose a smaller one"
+            f"{given} {settings.batch_size} is larger than the {settings.num_train} training examples of "
+            f"'{dataset.name}': pass a smaller --batch-size, such as {max(1, min(32, settings.num_train // 8))}"
         )
     backend = load_backend(run.backend, fast=run.loop == "fast")
     saved = out is not None

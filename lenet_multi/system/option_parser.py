@@ -135,3 +135,11 @@ def path_argument(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("invalid value '', expected the path of a file or folder")
     return Path(text)
+
+
+def json_file(text: str) -> Path:
+    """The path of a JSON file to write: another ending may be a slip that would replace another file."""
+    path = path_argument(text)
+    if path.suffix != ".json":
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected a name that ends in .json")
+    return path
