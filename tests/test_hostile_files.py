@@ -188,8 +188,8 @@ def test_a_small_file_of_a_large_network_is_refused_before_the_framework_allocat
         evaluate.main, ["--backend", backend, "--weights", path, "--dataset", small_folder, "--device", "cpu"], capsys
     )
     assert re.fullmatch(
-        r"error: the network in batches of 50 needs about \d+\.\d GB, but 64\.0 GB are available: choose fewer "
-        "channels or units, or smaller batches",
+        r"error: the network in batches of 50 needs about \d+\.\d GB, but 64\.0 GB are available: choose smaller "
+        "images, fewer channels or units, or smaller batches",
         message,
     )
 
