@@ -401,8 +401,8 @@ def test_the_page_names_the_images_on_which_networks_disagree(known, tmp_path):
 def test_the_pages_pictures_are_the_test_images(known, tmp_path):
     page = page_of(known, tmp_path)
     sources = {image["alt"]: image["src"] for image in page.all("img")}
-    assert sources["Test image 4: class-4"] == data_uri(known.dataset.test.images[4])
-    assert data_uri(known.dataset.test.images[4]) != data_uri(known.dataset.test.images[3])
+    assert sources["Test image 4: class-4"] == data_uri(known.dataset.test.scaled(4))
+    assert data_uri(known.dataset.test.scaled(4)) != data_uri(known.dataset.test.scaled(3))
 
 
 def test_what_failed_is_told_and_not_taken_for_html(known, tmp_path):
@@ -873,7 +873,7 @@ def test_the_same_start_and_weights_are_refused_together(given, small_folder, tm
 def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monkeypatch):
     """Also where the options describe a preset's network, whose recipe `train` would take with the weights."""
     settings = []
-    monkeypatch.setattr(trainer, "train_run", lambda args, run, parameters, dataset: settings.append(run.settings))
+    monkeypatch.setattr(trainer, "train_run", lambda args, run, *_: settings.append(run.settings))
     network = ["--activation", "relu", "--pooling", "max", "--conv-channels", "16,32", "--kernel-sizes", "5,3"]
     network += ["--paddings", "2,1", "--dense-units", "256,128"]
 

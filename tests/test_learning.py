@@ -21,7 +21,10 @@ def test_every_backend_learns_on_a_part_of_fashion_mnist(backend, fashion_mnist)
 def test_every_backend_learns_on_the_drawn_garments(backend):
     train_images, train_labels, test_images, test_labels = synthetic.generate(6000, 2000)
     drawn = Dataset(
-        "synthetic", Split(train_images[:, None], train_labels), Split(test_images[:, None], test_labels), ()
+        "synthetic",
+        Split(train_images[:, None], train_labels),
+        Split(test_images[:, None], test_labels),
+        tuple(map(str, range(10))),
     )
     assert 0.70 < learned(backend, drawn) < 0.97
 
