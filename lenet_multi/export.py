@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lenet_multi.architecture import PRESETS
+from lenet_multi.architecture import NUM_CLASSES, PRESETS, Architecture
 from lenet_multi.backends import require_installed
 from lenet_multi.errors import UserError
 from lenet_multi.exporting.exporter import FORMATS, SOURCE, SOURCE_ENDING, export_network, export_program
@@ -33,6 +33,7 @@ from lenet_multi.runs.weights import WeightsError, load_network
 from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, add_options, path_argument
 from lenet_multi.system.signals import exit_on_termination
+from lenet_multi.system.stderr import say
 
 TRAINING_OPTIONS = {field.name for field in fields(Training)}
 
@@ -72,6 +73,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     with exit_on_termination():
         if args.format == SOURCE:
             backend = require_installed("torch" if args.backend is None else args.backend)
+            _require_idx(architecture)
             training = training_from(args, architecture.name)
             difference = export_program(backend, architecture, parameters, training, args.out)
         else:
@@ -97,6 +99,18 @@ def _settings_of(weights: Path) -> dict[str, Any]:
         return vars(load_run(weights.parent).settings) if weights.name == CHECKPOINT else {}
     except WeightsError:
         return {}
+
+
+def _require_idx(architecture: Architecture) -> None:
+    """Refuse a network whose images the files that a program reads cannot hold; say which files it needs."""
+    channels, height, width = architecture.input_shape
+    if channels != 1:
+        raise UserError(
+            f"a program reads IDX files, which have grey images, but the network takes {channels} channels: choose "
+            "another --format"
+        )
+    if (height, width) != (28, 28) or architecture.num_classes != NUM_CLASSES:
+        say(f"note: the program reads IDX files of {height} x {width} pixels in {architecture.num_classes} classes")
 
 
 def _require_no_program_options(args: argparse.Namespace) -> None:

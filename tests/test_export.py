@@ -416,9 +416,14 @@ def test_a_program_with_the_name_of_a_module_is_refused(name, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_network_in_color_has_no_program(tmp_path):
-    with pytest.raises(UserError, match="a program reads IDX files, which have grey images, but the network takes 3"):
-        export_program("torch", lenet(input_shape=(3, 28, 28)), None, Training(), tmp_path / "lenet.py")
+def test_a_network_in_color_has_no_program(tmp_path, capsys):
+    architecture, weights = lenet(input_shape=(3, 28, 28)), tmp_path / "color.safetensors"
+    parameters = {name: np.zeros(shape, np.float32) for name, shape in architecture.parameter_shapes.items()}
+    save_weights(weights, parameters, {"architecture": architecture.to_dict()})
+    arguments = ["--weights", str(weights), "--format", "source", "--out", str(tmp_path / "new" / "lenet.py")]
+    assert export.main(arguments) == 2
+    assert "reads IDX files, which have grey images, but the network takes 3 channels" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_logits_that_are_not_finite_are_refused(tmp_path):

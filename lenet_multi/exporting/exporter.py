@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lenet_multi.architecture import NUM_CLASSES, Architecture
+from lenet_multi.architecture import Architecture
 from lenet_multi.backends import require_installed
 from lenet_multi.checks.float64_reference import forward
 from lenet_multi.errors import UserError
@@ -27,7 +27,6 @@ from lenet_multi.runs.weights import Parameters
 from lenet_multi.system.atomic_files import CreatedFolder, require_absent, write_atomically
 from lenet_multi.system.memory import require_bytes
 from lenet_multi.system.signals import ignore_sigint
-from lenet_multi.system.stderr import say
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,9 @@ def export_program(
         As for `export_network`.
 
     Raises:
-        UserError: if a file exists, the network takes images in color, or the program computes something else than the
-            plain loop.
+        UserError: if a file exists, or the program computes something else than the plain loop.
     """
     require_installed(backend)
-    channels, height, width = architecture.input_shape
-    if channels != 1:
-        raise UserError(
-            f"a program reads IDX files, which have grey images, but the network takes {channels} channels: choose "
-            "another --format"
-        )
     names = [REQUIREMENTS, out.name]
     modules = ["numpy", *SOURCE_MODULES[backend]]
     if parameters is not None:
@@ -138,8 +130,6 @@ def export_program(
         difference = check_program(backend, architecture, parameters, training.seed, path, _images(architecture))
         path.with_name(REQUIREMENTS).write_text(requirements(out.name, modules), encoding="utf-8")
         _put_in_place(path.parent, names, out.parent)
-    if (height, width) != (28, 28) or architecture.num_classes != NUM_CLASSES:
-        say(f"note: the program reads IDX files of {height} x {width} pixels in {architecture.num_classes} classes")
     return difference
 
 
