@@ -110,6 +110,7 @@ RUNS = [
     "parity --dataset data",
     f"compare {QUICK} --backends torch --vary lr=0.1,0.2 --out compared",
     "activations --weights first --dataset data --classes 2,4 --out maps.png",
+    "predict --weights first --json predicted.json maps.png",
     "diagram --out lenet.svg",
     "export --weights first --format torch --out exported/lenet.pt2",
     "export --pooling max --format source --out program/lenet.py",
@@ -123,7 +124,7 @@ def net():
     return torch.nn.Conv2d(1, 2, 3)
 """
 FILES = ["first/curves.png", "first/history.csv", "compared/report.html", "maps.png", "lenet.svg", "port.json"]
-FILES += ["exported/lenet.pt2", "program/lenet.py", "program/requirements.txt"]
+FILES += ["exported/lenet.pt2", "program/lenet.py", "program/requirements.txt", "predicted.json"]
 
 
 def test_every_command_runs_outside_the_clone(environment):
