@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -56,6 +55,7 @@ FORMATS = {
 }
 SOURCE, SOURCE_ENDING = "source", ".py"
 SOURCE_MODULES = {"torch": ("torch",), "tensorflow": ("keras", "tensorflow"), "mxnet": ("mxnet",)}
+PROGRAM_MODULES = {"numpy", "safetensors", *(name for names in SOURCE_MODULES.values() for name in names)}
 
 
 def export_network(name: str, architecture: Architecture, parameters: Parameters, out: Path) -> float:
@@ -140,7 +140,7 @@ def _images(architecture: Architecture) -> np.ndarray:
 def _require_path(out: Path, ending: str, names: Iterable[str]) -> None:
     if not out.name.endswith(ending) or out.name == ending:
         raise UserError(f"--out '{out}' is not a name that ends in {ending}: choose one, as in lenet{ending}")
-    if ending == SOURCE_ENDING and (out.stem in sys.stdlib_module_names or find_spec(out.stem.partition(".")[0])):
+    if ending == SOURCE_ENDING and out.stem in (*sys.stdlib_module_names, *PROGRAM_MODULES):
         raise UserError(f"--out '{out}' has the name of a module, which Python would import instead: choose another")
     require_absent(out.parent, names)
 
