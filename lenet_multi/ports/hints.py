@@ -108,7 +108,7 @@ def case_of(comparison: PairedNetworks, judged: Judged) -> Case:
 
 
 def _padded(settings: Settings, extra: Padding) -> Settings:
-    """Settings with the zeros of a layer before added to the padding; as they are if they have no padding."""
+    """The settings, with the zeros of the layer before added to the padding if they have one."""
     if "padding" not in settings:
         return settings
     pairs = zip(settings["padding"], extra, strict=True)

@@ -30,11 +30,13 @@ def dataset_from(
     chosen = name if args.dataset is None else args.dataset
     fraction, seed = args.test_fraction, args.split_seed
     if run and chosen == run.dataset:
+        # `Path.is_dir` raises an error for a very long name.
+        if chosen not in DATASETS and not os.path.isdir(chosen):  # noqa: PTH112
+            raise DataError(
+                f"the folder '{chosen[:200]}', which the network was trained on, is missing: pass --dataset"
+            )
         fraction = run.test_fraction if fraction is None else fraction
         seed = run.split_seed if seed is None else seed
-    # `Path.is_dir` raises an error for a very long name.
-    if run and chosen == run.dataset and chosen not in DATASETS and not os.path.isdir(chosen):  # noqa: PTH112
-        raise DataError(f"the folder '{chosen[:200]}', which the network was trained on, is missing: pass --dataset")
     if shape and is_image_folder(chosen):
         size = args.image_size or shape[1:]
         return load_dataset(chosen, args.data_dir, size, fraction, seed or 0, channels=shape[0])
