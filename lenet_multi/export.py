@@ -12,15 +12,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
 
 from lenet_multi.architecture import NUM_CLASSES, PRESETS, Architecture
 from lenet_multi.backends import require_installed
+from lenet_multi.data import DATASETS, is_image_folder
+from lenet_multi.data.image_folder import TEST_FRACTION
 from lenet_multi.errors import UserError
 from lenet_multi.exporting.exporter import FORMATS, SOURCE, SOURCE_ENDING, export_network, export_program
-from lenet_multi.exporting.program_text import Training
-from lenet_multi.runs.checkpoint import CHECKPOINT, load_run
+from lenet_multi.exporting.program_text import MODES, Pictures, Training
+from lenet_multi.runs.checkpoint import data_of
 from lenet_multi.runs.options import (
     BACKEND,
     HYPERPARAMETERS,
@@ -29,11 +29,12 @@ from lenet_multi.runs.options import (
     recipe,
     weights_path,
 )
-from lenet_multi.runs.weights import WeightsError, load_network
+from lenet_multi.runs.weights import load_network
 from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, add_options, path_argument
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
+from lenet_multi.training.settings import Settings
 
 TRAINING_OPTIONS = {field.name for field in fields(Training)}
 
@@ -67,50 +68,53 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     architecture, parameters = architecture_from(args), None
+    run: Settings | None = None
+    class_names: tuple[str, ...] = ()
     if args.weights:
-        architecture, parameters, _ = load_network(args.weights, architecture)
+        architecture, parameters, metadata = load_network(args.weights, architecture)
+        run, class_names = data_of(metadata, architecture)
     architecture = architecture or PRESETS["lenet5"]
     with exit_on_termination():
         if args.format == SOURCE:
             backend = require_installed("torch" if args.backend is None else args.backend)
-            _require_idx(architecture)
-            training = training_from(args, architecture.name)
-            difference = export_program(backend, architecture, parameters, training, args.out)
+            pictures = pictures_of(architecture, run, class_names)
+            training = training_from(args, architecture.name, run)
+            difference = export_program(backend, architecture, parameters, training, args.out, pictures, class_names)
         else:
             _require_no_program_options(args)
             if parameters is None:
                 raise UserError(f"--format {args.format} needs the parameters of a run: add --weights PATH")
-            difference = export_network(args.format, architecture, parameters, args.out)
+            difference = export_network(args.format, architecture, parameters, args.out, class_names)
     print(f"the logits differ from the float64 reference by at most {difference:.1e}")
 
 
-def training_from(args: argparse.Namespace, preset: str) -> Training:
+def training_from(args: argparse.Namespace, preset: str, run: Settings | None) -> Training:
     """The settings of a program's training: as given, else those of the run, else the preset's, else the chapter's."""
     values = recipe(args, args.architecture or preset)
-    if args.weights:
-        own = _settings_of(args.weights)
-        values |= {name: value for name, value in own.items() if getattr(args, name, None) is None}
+    if run:
+        values |= {name: value for name, value in vars(run).items() if getattr(args, name, None) is None}
     return Training(**{name: values[name] for name in TRAINING_OPTIONS})
 
 
-def _settings_of(weights: Path) -> dict[str, Any]:
-    """How the run of a file of weights was trained; empty for a file that is not a run's."""
-    try:
-        return vars(load_run(weights.parent).settings) if weights.name == CHECKPOINT else {}
-    except WeightsError:
-        return {}
+def pictures_of(architecture: Architecture, run: Settings | None, class_names: Sequence[str]) -> Pictures | None:
+    """How a program reads pictures: those of the run, or those that a network in color needs; None for IDX files.
 
-
-def _require_idx(architecture: Architecture) -> None:
-    """Refuse a network whose images the files that a program reads cannot hold; say which files it needs."""
+    Raises:
+        UserError: if neither pictures nor IDX files have the network's number of channels.
+    """
     channels, height, width = architecture.input_shape
-    if channels != 1:
+    if channels not in MODES:
         raise UserError(
-            f"a program reads IDX files, which have grey images, but the network takes {channels} channels: choose "
-            "another --format"
+            f"a program reads images of 1 or 3 channels, but the network takes {channels}: choose another --format"
         )
+    has_names = class_names != tuple(str(label) for label in range(len(class_names)))  # IDX files have numbers
+    if run and run.dataset not in DATASETS and (has_names or is_image_folder(run.dataset)):
+        return Pictures(TEST_FRACTION if run.test_fraction is None else run.test_fraction, run.split_seed)
+    if channels == 3:
+        return Pictures()
     if (height, width) != (28, 28) or architecture.num_classes != NUM_CLASSES:
         say(f"note: the program reads IDX files of {height} x {width} pixels in {architecture.num_classes} classes")
+    return None
 
 
 def _require_no_program_options(args: argparse.Namespace) -> None:

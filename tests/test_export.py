@@ -1,8 +1,12 @@
 """What `export` writes computes what the run computes, needs no part of this package, and is complete or not there."""
 
 import ast
+import itertools
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,18 +16,21 @@ import pytest
 import safetensors.numpy
 from conftest import INSTALLED, about, needs
 from hypothesis import HealthCheck, given, settings
+from PIL import Image, ImageOps
 from random_networks import architectures, random_parameters
 
 from lenet_multi import backends, evaluate, export, train
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
 from lenet_multi.backends import load_backend
 from lenet_multi.checks.float64_reference import forward
+from lenet_multi.data import load_dataset
 from lenet_multi.errors import UserError
 from lenet_multi.exporting import exporter, onnx_format, source_format
 from lenet_multi.exporting.exporter import FORMATS, export_network, export_program
 from lenet_multi.exporting.fresh_process import outputs_of
-from lenet_multi.exporting.program_text import DIALECTS, Training, program_text
+from lenet_multi.exporting.program_text import DIALECTS, Pictures, Training, program_text
 from lenet_multi.exporting.requirements import requirements
+from lenet_multi.runs.checkpoint import load_run
 from lenet_multi.runs.weights import load_weights, save_weights
 from lenet_multi.system.process import child_environment
 
@@ -71,7 +78,7 @@ def test_an_exported_file_gives_the_logits_of_the_run_in_a_fresh_process(name, r
     out = tmp_path / "new" / f"lenet{ENDINGS[name]}"
     assert export.main(["--weights", str(run), "--format", name, "--out", str(out)]) == 0
     assert "the logits differ from the float64 reference by at most" in capsys.readouterr().out
-    expected = {out.name, "requirements.txt"} | ({"lenet-0000.params"} if name == "gluon" else set())
+    expected = {out.name, "classes.txt", "requirements.txt"} | ({"lenet-0000.params"} if name == "gluon" else set())
     assert listed(out.parent) == expected
     architecture, X = lenet(activation="tanh"), images(lenet())
     found = outputs_of(FORMATS[name].loader, out, X)["logits"]
@@ -134,9 +141,10 @@ def test_a_program_for_any_description_computes_the_same(name, weights, architec
 @given(architecture=architectures(classes=3))
 @pytest.mark.parametrize("training", [Training(), Training(3, 0.1, 64, 7, 2)], ids=["plain", "decay"])
 @pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
+@pytest.mark.parametrize("pictures", [None, Pictures()], ids=["idx", "pictures"])
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_program_imports_nothing_of_this_package_and_nothing_in_vain(name, weights, training, architecture):
-    text = program_text(name, architecture, training, "net.py", weights)
+def test_a_program_imports_nothing_of_this_package_and_nothing_in_vain(name, pictures, weights, training, architecture):
+    text = program_text(name, architecture, training, "net.py", weights, pictures)
     assert "lenet_multi" not in text
     assert "$" not in text
     nodes = list(ast.walk(ast.parse(text)))
@@ -161,12 +169,14 @@ def test_the_name_of_a_file_adds_no_requirement(file):
 
 
 @pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
+@pytest.mark.parametrize("pictures", [None, Pictures()], ids=["idx", "pictures"])
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_program_is_formatted(name, weights, tmp_path):
+def test_a_program_is_formatted(name, pictures, weights, tmp_path):
     for number, architecture in enumerate(
         (PRESETS["lenet-modern"], UNUSUAL, Architecture((1, 2, 2), (Flatten(), Dense(2))))
     ):
-        text = program_text(name, architecture, Training(lr_decay_epoch=number or None), "net.py", weights)
+        training = Training(lr_decay_epoch=number or None)
+        text = program_text(name, architecture, training, "net.py", weights, pictures)
         (tmp_path / f"net{number}.py").write_text(text)
     ruff = [sys.executable, "-m", "ruff", "--config", str(Path(__file__).parent.parent / "pyproject.toml")]
     for arguments in (["format", "--check"], ["check", "--ignore", "E741"]):
@@ -212,22 +222,121 @@ def test_a_program_with_the_weights_of_a_run_evaluates_it(name, run, small_folde
     assert printed_by(out, str(small_folder), "--epochs", "0") == capsys.readouterr().out.strip() + " before training\n"
 
 
-def test_the_settings_of_a_program_are_given_or_those_of_the_run_or_of_the_preset(run, tmp_path):
-    def settings_of(*arguments: str) -> Training:
-        return export.training_from(
-            export.parser().parse_args([*arguments, "--format", "source", "--out", "x"]), "lenet5"
-        )
+def test_the_settings_of_a_program_are_given_or_those_of_the_run_or_of_the_preset(run):
+    def settings_of(*arguments: str, run: Any = None) -> Training:
+        args = export.parser().parse_args([*arguments, "--format", "source", "--out", "x"])
+        return export.training_from(args, "lenet5", run)
 
+    own = load_run(run).settings
     assert settings_of() == Training()
     assert settings_of("--seed", "9", "--lr", "0.5") == Training(seed=9, lr=0.5)
     assert settings_of("--architecture", "lenet-modern") == Training(lr=0.2, lr_decay_epoch=8, batch_size=128)
-    assert settings_of("--weights", str(run)) == Training(1, 0.2, 32, 3)
-    assert settings_of("--weights", str(run), "--epochs", "4") == Training(4, 0.2, 32, 3)
-    parameters = random_parameters(SMALL)
-    save_weights(tmp_path / "other.safetensors", parameters, {"architecture": SMALL.to_dict()})
-    assert settings_of("--weights", str(tmp_path / "other.safetensors")) == Training()
-    save_weights(tmp_path / "model.safetensors", parameters, {"run": {"settings": {"lr": "x"}}})
-    assert settings_of("--weights", str(tmp_path)) == Training()
+    assert settings_of(run=own) == Training(1, 0.2, 32, 3)
+    assert settings_of("--epochs", "4", run=own) == Training(4, 0.2, 32, 3)
+
+
+# Programs for pictures
+
+
+@pytest.fixture
+def odd_pictures(tmp_path) -> Path:
+    """Three classes of pictures: JPEG, turned by EXIF data, transparent, grey, of a palette, of 16 bits."""
+    folder, rng = tmp_path / "pictures", np.random.default_rng(0)
+    for name in ("Zebra", "a cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            image = Image.fromarray(rng.integers(0, 256, (14, 18, 4), np.uint8), "RGBA")
+            file, options = folder / name / f"{number}.png", {}
+            if number % 4 == 1:
+                image, file = image.convert("RGB"), file.with_suffix(".JPG")
+                options = {"exif": image.getexif()}
+                options["exif"][0x0112] = 6
+            elif number % 4 == 2:
+                image = image.convert("LA")
+            elif number == 3:
+                image = image.convert("P")
+            elif number == 7:
+                image = Image.fromarray(rng.integers(0, 2**16, (14, 18), np.uint16))
+            image.save(file, **options)
+    (folder / "dog" / ".hidden").write_text("no picture")
+    return folder
+
+
+@pytest.mark.parametrize("has_parts", [False, True], ids=["held-out", "train-and-test"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_program_reads_the_pictures_that_a_run_reads(name, channels, has_parts, odd_pictures, tmp_path):
+    if has_parts:
+        for part in ("train", "test"):
+            shutil.copytree(odd_pictures, tmp_path / "own" / part)
+        odd_pictures = tmp_path / "own"
+    fraction = None if has_parts else 0.3
+    expected = load_dataset(str(odd_pictures), None, (9, 7), fraction, split_seed=4, channels=channels)
+    architecture = Architecture((channels, 9, 7), (Flatten(), Dense(3)))
+    text = program_text(name, architecture, Training(), "net.py", False, Pictures(0.3, 4))
+    reading = text[text.index("def list_files") : re.search(r"def (load_data|batches)", text).start()]
+    settings = {"test_fraction": 0.3, "split_seed": 4, "Image": Image, "ImageOps": ImageOps}
+    program: dict[str, Any] = settings | {"np": np, "numpy": np, "itertools": itertools}
+    exec(reading, program)
+    assert "test_fraction = 0.3 " in text
+    assert "split_seed = 4 " in text
+    for (images, labels), split in zip(
+        program["read_data"](odd_pictures), (expected.train, expected.test), strict=True
+    ):
+        np.testing.assert_array_equal(images, split.images)
+        np.testing.assert_array_equal(labels, split.labels)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_the_program_of_a_run_on_pictures_prints_its_figures(name, odd_pictures, tmp_path, capsys):
+    network = ["--conv-channels", "3,4", "--activation", "relu", "--dataset", str(odd_pictures)]
+    recipe = ["--epochs", "2", "--lr", "0.05", "--batch-size", "4", "--image-size", "16,20", "--test-fraction", "0.4"]
+    arguments = ["--backend", name, "--device", "cpu", "--split-seed", "3", "--out", str(tmp_path / "run")]
+    assert train.main([*network, *recipe, *arguments]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    out = tmp_path / "program" / "net.py"
+    assert (
+        export.main(["--weights", str(tmp_path / "run"), "--format", "source", "--backend", name, "--out", str(out)])
+        == 0
+    )
+    assert listed(out.parent) == {"net.py", "net.safetensors", "classes.txt", "requirements.txt"}
+    assert (out.parent / "classes.txt").read_text().splitlines() == ["Zebra", "a cat", "dog"]
+    assert "pillow" in pinned(out.parent)
+    printed = printed_by(out, str(odd_pictures), "--epochs", "0")
+    assert printed == f"test acc {line.partition('test acc ')[2].partition(',')[0]} before training\n"
+    (odd_pictures / "fish").mkdir()
+    done = subprocess.run([sys.executable, out.name, odd_pictures], cwd=out.parent, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"error: {odd_pictures} has 4 class folders, but the network 3 outputs"
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_program_for_pictures_is_checked(name, monkeypatch, tmp_path):
+    architecture = lenet(input_shape=(3, 8, 8), conv_channels=(2,), dense_units=(5,), num_classes=30)
+    assert export_program(name, architecture, None, Training(), tmp_path / "net.py", Pictures(0.9, 2)) < 1e-5
+
+    def changed(*arguments: Any, **named: Any) -> str:
+        return program_text(*arguments, **named).replace("split_seed)", "split_seed + 1)")
+
+    monkeypatch.setattr(source_format, "program_text", changed)
+    with pytest.raises(UserError, match="the loss after an epoch"):
+        export_program(name, architecture, None, Training(), tmp_path / "new" / "net.py", Pictures(0.9, 2))
+
+
+def test_which_data_a_program_reads(run, odd_pictures):
+    grey, color = lenet(), lenet(input_shape=(3, 28, 28))
+    idx = load_run(run).settings
+    of_folder = replace(idx, dataset=str(odd_pictures), test_fraction=0.5, split_seed=7)
+    numbers = tuple(map(str, range(10)))
+    assert export.pictures_of(grey, None, ()) is None
+    assert export.pictures_of(color, None, ()) == Pictures()
+    assert export.pictures_of(grey, idx, numbers) is None
+    assert export.pictures_of(grey, replace(idx, dataset="mnist"), ("zero", "one")) is None
+    assert export.pictures_of(grey, of_folder, ("cat", "dog")) == Pictures(0.5, 7)
+    assert export.pictures_of(grey, of_folder, numbers) == Pictures(0.5, 7)
+    assert export.pictures_of(grey, replace(of_folder, dataset="gone", test_fraction=None), ("a", "b")) == Pictures(
+        0.2, 7
+    )
 
 
 # What is wrong is found, and nothing is kept
@@ -416,13 +525,12 @@ def test_a_program_with_the_name_of_a_module_is_refused(name, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_network_in_color_has_no_program(tmp_path, capsys):
-    architecture, weights = lenet(input_shape=(3, 28, 28)), tmp_path / "color.safetensors"
-    parameters = {name: np.zeros(shape, np.float32) for name, shape in architecture.parameter_shapes.items()}
-    save_weights(weights, parameters, {"architecture": architecture.to_dict()})
+def test_a_network_of_two_channels_has_no_program(tmp_path, capsys):
+    architecture, weights = lenet(input_shape=(2, 28, 28)), tmp_path / "two.safetensors"
+    save_weights(weights, random_parameters(architecture), {"architecture": architecture.to_dict()})
     arguments = ["--weights", str(weights), "--format", "source", "--out", str(tmp_path / "new" / "lenet.py")]
     assert export.main(arguments) == 2
-    assert "reads IDX files, which have grey images, but the network takes 3 channels" in capsys.readouterr().err
+    assert "reads images of 1 or 3 channels, but the network takes 2: choose another" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

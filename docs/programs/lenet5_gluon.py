@@ -52,11 +52,14 @@ def read_idx(folder, name):
     return numbers.reshape(shape)
 
 
-def load_data(folder, part):
-    """The images (N, 1, 28, 28) and labels (N,) of a part: "train", or "t10k" for the test data."""
-    images = read_idx(folder, f"{part}-images-idx3-ubyte")
-    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
-    return images.reshape(-1, 1, 28, 28), labels
+def read_data(folder):
+    """The training and the test data: images (N, 1, 28, 28) and labels (N,), both uint8."""
+    data = []
+    for part in ("train", "t10k"):
+        images = read_idx(folder, f"{part}-images-idx3-ubyte").reshape(-1, 1, 28, 28)
+        labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+        data.append((images, labels))
+    return data
 
 
 def batches(data, order, batch_size=256):
@@ -108,6 +111,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="holds the four IDX files")
     parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
     args = parser.parse_args()
-    train_data, test_data = load_data(args.folder, "train"), load_data(args.folder, "t10k")
+    train_data, test_data = read_data(args.folder)
     print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
     train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

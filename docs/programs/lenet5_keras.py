@@ -47,13 +47,23 @@ def read_idx(folder, name):
     return numbers.reshape(shape)
 
 
-def load_data(folder, part):
-    """The images (N, 28, 28, 1) and labels (N,) of a part: "train", or "t10k" for the test data."""
-    images = read_idx(folder, f"{part}-images-idx3-ubyte")
-    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+def read_data(folder):
+    """The training and the test data: images (N, 1, 28, 28) and labels (N,), both uint8."""
+    data = []
+    for part in ("train", "t10k"):
+        images = read_idx(folder, f"{part}-images-idx3-ubyte").reshape(-1, 1, 28, 28)
+        labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+        data.append((images, labels))
+    return data
+
+
+def load_data(folder):
+    """The training and the test data, each as images (N, 28, 28, 1) and labels (N,)."""
     # Keras takes images with the channels last.
-    images = images.reshape(-1, 1, 28, 28).transpose(0, 2, 3, 1)
-    return images.astype("float32") / 255, labels.astype("int64")
+    return [
+        (images.transpose(0, 2, 3, 1).astype("float32") / 255, labels.astype("int64"))
+        for images, labels in read_data(folder)
+    ]
 
 
 def batches(data, batch_size, seed):
@@ -95,6 +105,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="holds the four IDX files")
     parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
     args = parser.parse_args()
-    train_data, test_data = load_data(args.folder, "train"), load_data(args.folder, "t10k")
+    train_data, test_data = load_data(args.folder)
     print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
     train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

@@ -54,15 +54,25 @@ def read_idx(folder, name):
     num_dimensions = content[3]
     shape = np.frombuffer(content, ">u4", num_dimensions, offset=4)
     numbers = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
-    return torch.from_numpy(numbers.reshape(shape).copy())
+    return numbers.reshape(shape)
 
 
-def load_data(folder, part):
-    """The images (N, 1, 28, 28) and labels (N,) of a part: "train", or "t10k" for the test data."""
-    images = read_idx(folder, f"{part}-images-idx3-ubyte")
-    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
-    images = images.reshape(-1, 1, 28, 28)
-    return images.to(device), labels.long().to(device)
+def read_data(folder):
+    """The training and the test data: images (N, 1, 28, 28) and labels (N,), both uint8."""
+    data = []
+    for part in ("train", "t10k"):
+        images = read_idx(folder, f"{part}-images-idx3-ubyte").reshape(-1, 1, 28, 28)
+        labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+        data.append((images, labels))
+    return data
+
+
+def load_data(folder):
+    """The training and the test data, each as images (N, 1, 28, 28) and labels (N,)."""
+    return [
+        (torch.tensor(images, device=device), torch.tensor(labels, dtype=torch.int64, device=device))
+        for images, labels in read_data(folder)
+    ]
 
 
 def batches(data, order, batch_size=256):
@@ -116,6 +126,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="holds the four IDX files")
     parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
     args = parser.parse_args()
-    train_data, test_data = load_data(args.folder, "train"), load_data(args.folder, "t10k")
+    train_data, test_data = load_data(args.folder)
     print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
     train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

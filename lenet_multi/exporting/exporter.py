@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +18,14 @@ from lenet_multi.exporting import gluon_format, keras_format, onnx_format, sourc
 from lenet_multi.exporting.fresh_process import outputs_of, require_equal
 from lenet_multi.exporting.network import EXAMPLES
 from lenet_multi.exporting.program_check import check_program
-from lenet_multi.exporting.program_text import Training
+from lenet_multi.exporting.program_text import Pictures, Training
 from lenet_multi.exporting.requirements import NAME as REQUIREMENTS
 from lenet_multi.exporting.requirements import requirements
 from lenet_multi.runs.memory import evaluation_memory
 from lenet_multi.runs.weights import Parameters
 from lenet_multi.system.atomic_files import CreatedFolder, require_absent, write_atomically
 from lenet_multi.system.memory import require_bytes
+from lenet_multi.system.names import readable
 from lenet_multi.system.signals import ignore_sigint
 
 
@@ -53,12 +54,15 @@ FORMATS = {
     "keras": Format(".keras", "tensorflow", ("keras", "numpy", "tensorflow"), keras_format.write, "load_keras.py"),
     "gluon": Format(gluon_format.ENDING, "mxnet", ("mxnet", "numpy"), gluon_format.write, "load_gluon.py"),
 }
+CLASSES = "classes.txt"
 SOURCE, SOURCE_ENDING = "source", ".py"
 SOURCE_MODULES = {"torch": ("torch",), "tensorflow": ("keras", "tensorflow"), "mxnet": ("mxnet",)}
-PROGRAM_MODULES = {"numpy", "safetensors", *(name for names in SOURCE_MODULES.values() for name in names)}
+PROGRAM_MODULES = {"numpy", "PIL", "safetensors", *(name for names in SOURCE_MODULES.values() for name in names)}
 
 
-def export_network(name: str, architecture: Architecture, parameters: Parameters, out: Path) -> float:
+def export_network(
+    name: str, architecture: Architecture, parameters: Parameters, out: Path, class_names: Sequence[str] = ()
+) -> float:
     """Export a network in one of `FORMATS`.
 
     Args:
@@ -66,6 +70,8 @@ def export_network(name: str, architecture: Architecture, parameters: Parameters
         architecture: the network.
         parameters: canonical ones.
         out: the file to write. `requirements.txt` is written beside it, and the parameters in the format `gluon`.
+        class_names: the names of the network's outputs, which are written to `classes.txt`; without any, there is no
+            such file.
 
     Returns:
         The largest difference of the logits from the float64 reference, relative to the largest logit or 1.
@@ -78,7 +84,7 @@ def export_network(name: str, architecture: Architecture, parameters: Parameters
         require_installed(chosen.backend)
     else:
         onnx_format.require_packages()
-    names = [REQUIREMENTS, out.name]
+    names = [REQUIREMENTS, *([CLASSES] if class_names else []), out.name]
     if name == "gluon":
         names.insert(0, gluon_format.parameters_name(out.name))
     _require_path(out, chosen.ending, names)
@@ -94,13 +100,19 @@ def export_network(name: str, architecture: Architecture, parameters: Parameters
         difference = require_equal("logits", found["logits"], logits)
         for layer in found.keys() & expected.keys():
             require_equal(f"outputs of {layer}", found[layer], expected[layer])
-        path.with_name(REQUIREMENTS).write_text(requirements(out.name, chosen.modules), encoding="utf-8")
+        _write_texts(path, chosen.modules, class_names)
         _put_in_place(path.parent, names, out.parent)
     return difference
 
 
 def export_program(
-    backend: str, architecture: Architecture, parameters: Parameters | None, training: Training, out: Path
+    backend: str,
+    architecture: Architecture,
+    parameters: Parameters | None,
+    training: Training,
+    out: Path,
+    pictures: Pictures | None = None,
+    class_names: Sequence[str] = (),
 ) -> float:
     """Export a network as a program.
 
@@ -110,6 +122,8 @@ def export_program(
         parameters: canonical ones; without any, the program starts from initial weights.
         training: the settings of the program's training.
         out: the file to write. `requirements.txt` is written beside it, and the weights if there are any.
+        pictures: how the program reads a folder of pictures; None for one that reads IDX files.
+        class_names: as for `export_network`.
 
     Returns:
         As for `export_network`.
@@ -118,17 +132,18 @@ def export_program(
         UserError: if a file exists, or the program computes something else than the plain loop.
     """
     require_installed(backend)
-    names = [REQUIREMENTS, out.name]
-    modules = ["numpy", *SOURCE_MODULES[backend]]
+    names = [REQUIREMENTS, *([CLASSES] if class_names else []), out.name]
+    modules = ["numpy", *SOURCE_MODULES[backend], *(["PIL"] if pictures else [])]
     if parameters is not None:
         names.insert(0, source_format.weights_name(out.name))
         modules.append("safetensors")
     _require_path(out, SOURCE_ENDING, names)
     with CreatedFolder(out.parent), TemporaryDirectory() as folder:
         path = Path(folder) / out.name
-        source_format.write(backend, architecture, parameters, training, path)
-        difference = check_program(backend, architecture, parameters, training.seed, path, _images(architecture))
-        path.with_name(REQUIREMENTS).write_text(requirements(out.name, modules), encoding="utf-8")
+        source_format.write(backend, architecture, parameters, training, path, pictures)
+        X = _images(architecture)
+        difference = check_program(backend, architecture, parameters, training.seed, path, X, pictures)
+        _write_texts(path, modules, class_names)
         _put_in_place(path.parent, names, out.parent)
     return difference
 
@@ -143,6 +158,13 @@ def _require_path(out: Path, ending: str, names: Iterable[str]) -> None:
     if ending == SOURCE_ENDING and out.stem in (*sys.stdlib_module_names, *PROGRAM_MODULES):
         raise UserError(f"--out '{out}' has the name of a module, which Python would import instead: choose another")
     require_absent(out.parent, names)
+
+
+def _write_texts(path: Path, modules: Iterable[str], class_names: Sequence[str]) -> None:
+    """Write `requirements.txt` and, if there are names, `classes.txt` beside a file: a name in each line."""
+    path.with_name(REQUIREMENTS).write_text(requirements(path.name, modules), encoding="utf-8")
+    names = "".join(f"{readable(' '.join(name.split()))}\n" for name in class_names)
+    path.with_name(CLASSES).write_text(names, encoding="utf-8")
 
 
 def _put_in_place(source: Path, names: Iterable[str], target: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from lenet_multi.architecture import Architecture
+from lenet_multi.data.image_folder import TEST_FRACTION
 from lenet_multi.exporting.layer_text import Line, gluon_lines, keras_lines, torch_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,6 +41,22 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """How a program reads a folder of pictures, which it holds out a part of as `lenet_multi.data` does.
+
+    Args:
+        test_fraction: the part of each class that is held out for testing.
+        split_seed: seed of the choice of these pictures, and of the order of all.
+    """
+
+    test_fraction: float = TEST_FRACTION
+    split_seed: int = 0
+
+
+MODES = {1: "L", 3: "RGB"}  # Pillow's names of grey and of color, by the number of channels
+
+
+@dataclass(frozen=True)
 class Dialect:
     """What a framework's programs need besides its template.
 
@@ -49,6 +66,7 @@ class Dialect:
         load_imports: imports that loading weights needs.
         load_weights: the statements that load weights from the file beside the program.
         lr_decay: the statements that lower the learning rate.
+        numpy: the name of NumPy's module.
     """
 
     lines: Callable[[Architecture], list[Line]]
@@ -56,6 +74,7 @@ class Dialect:
     load_imports: str
     load_weights: str
     lr_decay: str
+    numpy: str = "np"
 
 
 DIALECTS = {
@@ -91,12 +110,28 @@ for name, weight in load_file(Path(__file__).with_suffix(".safetensors")).items(
         lr_decay="""\
         if epoch == lr_decay_epoch:
             trainer.set_learning_rate(lr * 0.1)""",
+        numpy="numpy",
     ),
 }
+IDX = (
+    "FOLDER holds the four IDX files of Fashion-MNIST, such as train-images-idx3-ubyte.gz.",
+    "holds the four IDX files",
+)
+PICTURES = (
+    "FOLDER holds a folder of PNG or JPEG files for each class, or the folders train and test with such folders.",
+    "holds the class folders",
+)
 LOADING = "# Start from the weights in the file beside this program. Without this, training starts anew.\n"
 
 
-def program_text(backend: str, architecture: Architecture, training: Training, file: str, weights: bool) -> str:
+def program_text(
+    backend: str,
+    architecture: Architecture,
+    training: Training,
+    file: str,
+    weights: bool,
+    pictures: Pictures | None = None,
+) -> str:
     """The text of a program for a network.
 
     Args:
@@ -106,11 +141,16 @@ def program_text(backend: str, architecture: Architecture, training: Training, f
         file: the name of the program's file, for its description. A name of other characters than letters, digits,
             dots and dashes is left out: in a program, it could be code.
         weights: whether the program starts from the weights in a file beside it: `lenet.safetensors` for `lenet.py`.
+        pictures: how it reads a folder of pictures; None for one that reads IDX files.
     """
     dialect = DIALECTS[backend]
     channels, height, width = architecture.input_shape
-    text = (TEMPLATES / f"{backend}.py.txt").read_text(encoding="utf-8")
+    reading = _template("pictures" if pictures else "idx").rstrip("\n")
+    text = _template(backend).replace("$read_data", reading)
     optional = {
+        "import_gzip": "" if pictures else "import gzip",
+        "import_itertools": "import itertools" if pictures else "",
+        "import_pillow": "from PIL import Image, ImageOps" if pictures else "",
         "load_imports": dialect.load_imports if weights else "",
         "load_weights": LOADING + dialect.load_weights if weights else "",
         "lr_decay": "" if training.lr_decay_epoch is None else dialect.lr_decay,
@@ -126,12 +166,21 @@ def program_text(backend: str, architecture: Architecture, training: Training, f
         channels=channels,
         height=height,
         width=width,
-        settings=_settings(training),
+        num_classes=architecture.num_classes,
+        mode=MODES.get(channels, ""),
+        np=dialect.numpy,
+        folder=(PICTURES if pictures else IDX)[0],
+        folder_help=(PICTURES if pictures else IDX)[1],
+        settings=_settings(training, pictures),
         layers="\n".join(f"{indent}{line.text}," for line in dialect.lines(architecture)),
     )
 
 
-def _settings(training: Training) -> str:
+def _template(name: str) -> str:
+    return (TEMPLATES / f"{name}.py.txt").read_text(encoding="utf-8")
+
+
+def _settings(training: Training, pictures: Pictures | None) -> str:
     lines = [
         f"num_epochs = {training.epochs}",
         f"lr = {training.lr!r}",
@@ -140,4 +189,9 @@ def _settings(training: Training) -> str:
     ]
     if training.lr_decay_epoch is not None:
         lines.append(f"lr_decay_epoch = {training.lr_decay_epoch}  # after these epochs, train with a tenth of lr")
+    if pictures:
+        lines += [
+            f"test_fraction = {pictures.test_fraction!r}  # of each class, if FOLDER has no folders train and test",
+            f"split_seed = {pictures.split_seed}  # chooses the pictures for testing",
+        ]
     return "\n".join(lines)

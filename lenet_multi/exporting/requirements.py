@@ -10,6 +10,7 @@ from importlib.metadata import version
 from lenet_multi.system.names import readable
 
 NAME = "requirements.txt"
+PACKAGES = {"PIL": "pillow"}  # of the modules that have another name than their package
 
 
 def requirements(file: str, modules: Iterable[str]) -> str:
@@ -17,13 +18,13 @@ def requirements(file: str, modules: Iterable[str]) -> str:
 
     Args:
         file: the name of the exported file.
-        modules: names of modules that have been imported, each the name of its package too.
+        modules: names of modules that have been imported.
     """
     file = readable(" ".join(file.split()))  # it may hold the end of a line, and bytes that are not UTF-8
     lines = [f"# Needed by {file}, which was checked with these versions and Python {platform.python_version()}."]
     for name in sorted(modules):
         # PyPI has no builds such as 2.13.0+cpu; the version without the build fits every build.
-        lines.append(f"{name}=={sys.modules[name].__version__.partition('+')[0]}")
+        lines.append(f"{PACKAGES.get(name, name)}=={sys.modules[name].__version__.partition('+')[0]}")
         if name == "torch":
             lines.append("# A CPU build is smaller: add --extra-index-url https://download.pytorch.org/whl/cpu to pip.")
         if name == "mxnet" and sys.version_info >= (3, 12):

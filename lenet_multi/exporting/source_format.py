@@ -14,7 +14,7 @@ import safetensors.numpy
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.exporting.network import built_network
-from lenet_multi.exporting.program_text import Training, program_text
+from lenet_multi.exporting.program_text import Pictures, Training, program_text
 from lenet_multi.runs.weights import Parameters
 
 
@@ -24,7 +24,12 @@ def weights_name(name: str) -> str:
 
 
 def write(
-    backend: str, architecture: Architecture, parameters: Parameters | None, training: Training, path: Path
+    backend: str,
+    architecture: Architecture,
+    parameters: Parameters | None,
+    training: Training,
+    path: Path,
+    pictures: Pictures | None = None,
 ) -> None:
     """Write a program and, if there are parameters, its weights.
 
@@ -34,8 +39,9 @@ def write(
         parameters: canonical ones; without any, the program starts from initial weights.
         training: the settings of the program's training.
         path: of the program.
+        pictures: how it reads a folder of pictures; None for one that reads IDX files.
     """
-    text = program_text(backend, architecture, training, path.name, weights=parameters is not None)
+    text = program_text(backend, architecture, training, path.name, parameters is not None, pictures)
     path.write_text(text, encoding="utf-8")
     if parameters is not None:
         net = built_network(backend, architecture, parameters)

@@ -3,12 +3,13 @@
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from lenet_multi.ports import PortError, compare_networks
+from lenet_multi.ports.hints import EXPLAINED
 from port_collection.case import Case, Finding
 from port_collection.frameworks import free_memory, numpy_mode
 
@@ -22,6 +23,8 @@ VERDICTS = (
     "crash",
 )
 PLACE = re.compile("operations between|inputs? .*differ")  # says where the networks differ, not why
+# Given only where the layer agrees with the reference's values, so never where they are equal.
+VALUES = "the port's values differ"
 NOT_BUILT = "not built"  # the collection's own fault
 
 
@@ -85,8 +88,9 @@ def one_line(text: object) -> str:
 def judge_report(case: Case, report: Any) -> tuple[str, str]:
     """A verdict and its reason.
 
-    `false "differs"` is also the verdict where a difference is reported at a layer that does not differ. A hint that
-    names another cause is wrong, whatever settings are printed beside it.
+    A hint that names another cause is wrong, whatever settings are printed beside it. A mistake may be in many layers:
+    at each further layer that is said to differ, the hint or the settings must tell of a mistake of the case, or of
+    values that differ. Otherwise the verdict is `false "differs"`. Layers that are too many for hints are not judged.
     """
     first = report.first_divergence
     if first is None:
@@ -98,8 +102,8 @@ def judge_report(case: Case, report: Any) -> tuple[str, str]:
     names_a_cause = hint and not PLACE.search(hint)
     if not case.findings[0].hint.search(hint if names_a_cause else f"{hint} {settings}"):
         return ("wrong hint" if names_a_cause else "right layer, no useful hint"), told
-    others = [layer for layer in report.layers if not layer.agrees]
-    surplus = next((layer for layer in others if not any(f.is_at(layer.reference) for f in case.findings)), None)
+    others = [layer for layer in report.layers if not layer.agrees][:EXPLAINED]
+    surplus = next((layer for layer in others if not is_told(layer, case.findings)), None)
     if surplus:
         return 'false "differs"', f"{told}; and at {surplus.reference}: {surplus.hint or surplus.settings or 'no hint'}"
     missed = next((other for other in case.findings[1:] if not is_found(other, report)), None)
@@ -110,14 +114,20 @@ def judge_report(case: Case, report: Any) -> tuple[str, str]:
 
 def texts(report: Any, layer: Any) -> tuple[str, str]:
     """The hints that a report gives for its first difference, and the settings that it prints there."""
-    hints = [report.hint or "", getattr(layer, "hint", "") or ""]
-    return " ".join(dict.fromkeys(hint for hint in hints if hint)), str(getattr(layer, "settings", "") or "")
+    hints = [report.hint or "", layer.hint or ""]
+    return " ".join(dict.fromkeys(hint for hint in hints if hint)), layer.settings or ""
+
+
+def is_told(layer: Any, findings: Iterable[Finding]) -> bool:
+    """Whether a layer's own hint or settings tell of one of the mistakes, or it is the place of one."""
+    text = own_text(layer)
+    return VALUES in text or any(found.is_at(layer.reference) or found.hint.search(text) for found in findings)
 
 
 def is_found(finding: Finding, report: Any) -> bool:
     """Whether some layer's own hint or settings tell of a mistake behind the first."""
-    return any(
-        finding.is_at(layer.reference)
-        and finding.hint.search(f"{getattr(layer, 'hint', '') or ''} {getattr(layer, 'settings', '') or ''}")
-        for layer in report.layers
-    )
+    return any(finding.is_at(layer.reference) and finding.hint.search(own_text(layer)) for layer in report.layers)
+
+
+def own_text(layer: Any) -> str:
+    return f"{layer.hint or ''} {layer.settings or ''}"
