@@ -90,7 +90,7 @@ def test_files_of_several_sizes_are_resized_if_told_so(animals):
     with pytest.raises(DataError) as problem:
         load_dataset(str(animals))
     assert str(problem.value) == (
-        f"'{animals}' has images of 3 sizes: pass --image-size, such as 20,16, to resize them. Most have 20 x 16 "
+        f"'{animals}' has images of 3 sizes: pass --image-size, such as 20 16, to resize them. Most have 20 x 16 "
         f"pixels (height x width), but not {animals}/dog/large.jpg (40 x 32), {animals}/dog/small.jpeg (10 x 8)"
     )
     assert load_dataset(str(animals), image_size=(12, 14)).image_shape == (3, 12, 14)
@@ -147,7 +147,7 @@ def test_photos_of_many_sizes_get_a_useful_size_as_advice(tmp_path):
     for number in range(6):
         (tmp_path / "own" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
         picture(number, 100 + number, 90).save(tmp_path / "own" / "ab"[number % 2] / f"{number}.png")
-    with pytest.raises(DataError, match="have 6 sizes: pass --image-size, such as 32,32"):
+    with pytest.raises(DataError, match="have 6 sizes: pass --image-size, such as 32 32"):
         load_dataset(str(tmp_path / "own"))
 
 
@@ -175,8 +175,8 @@ def test_a_run_whose_pictures_have_changed_is_warned_about(animals, tmp_path, ca
     assert "has changed since the network was trained" in capsys.readouterr().err
     assert train.main(["--resume", "--out", str(out), "--epochs", "3"]) == 2
     assert "has changed since the run in" in capsys.readouterr().err
-    assert train.main(["--resume", "--out", str(out), "--epochs", "3", "--image-size", "9,9"]) == 2
-    assert "--image-size 9,9 differs from the run" in capsys.readouterr().err
+    assert train.main(["--resume", "--out", str(out), "--epochs", "3", "--image-size", "9", "9"]) == 2
+    assert "--image-size 9 9 differs from the run" in capsys.readouterr().err
     animals.rename(tmp_path / "moved")
     assert evaluate.main(["--weights", str(out)]) == 2
     assert f"the folder '{animals}', which the network was trained on, is missing" in capsys.readouterr().err
@@ -347,7 +347,7 @@ def test_a_comparison_trains_on_a_folder_of_pictures(animals, tmp_path):
 
 def test_a_network_for_other_classes_is_refused(animals, tmp_path, small_folder, capsys):
     out = tmp_path / "run"
-    assert train.main(["--dataset", str(animals), "--image-size", "28,28", *SMALL, "--out", str(out)]) == 0
+    assert train.main(["--dataset", str(animals), "--image-size", "28", "28", *SMALL, "--out", str(out)]) == 0
     capsys.readouterr()
     assert evaluate.main(["--weights", str(out), "--dataset", str(small_folder)]) == 2
     assert "images of 1 x 28 x 28, expected 3 x 28 x 28" in capsys.readouterr().err

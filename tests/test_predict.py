@@ -152,6 +152,15 @@ def test_activations_draws_a_picture_without_the_data(run, photo, tmp_path, caps
     ]
 
 
+def test_a_change_of_the_pixel_format_is_told(tmp_path):
+    Image.fromarray(np.full((28, 28), 257 * 100, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("CMYK", (28, 28)).save(tmp_path / "printed.jpg")
+    deep, printed = (network_input(tmp_path / name, GREY, False) for name in ("deep.png", "printed.jpg"))
+    assert deep.steps == ("reduced from 16 bits to 8",)
+    assert (deep.pixels == 100).all()
+    assert printed.steps == ("converted from CMYK to RGB", "made grey")
+
+
 @pytest.mark.parametrize(
     ("without", "message"),
     [

@@ -44,6 +44,9 @@ def read_image(path: Path, without: Sequence[str] = ()) -> tuple[Image, list[str
             steps.append("turned as its EXIF data say")
         if image.mode.startswith("I"):  # 16 bits
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+            steps.append("reduced from 16 bits to 8")
+        if image.mode in ("CMYK", "YCCK"):
+            steps.append("converted from CMYK to RGB")
         if image.has_transparency_data and "white" not in without:
             on_top = image.convert("RGBA")
             image = Image.new("RGBA", on_top.size, "white")

@@ -124,9 +124,9 @@ def _read_all(folder: Path, paths: Sequence[Path], options: FolderOptions) -> np
         common = max(sizes, key=lambda size: len(sizes[size]))
         others = [f"{path} ({_text(size)})" for size, found in sizes.items() if size != common for path in found]
         if 2 * len(sizes[common]) <= len(paths):
-            raise DataError(f"the images in '{folder}' have {len(sizes)} sizes: pass --image-size, such as 32,32")
+            raise DataError(f"the images in '{folder}' have {len(sizes)} sizes: pass --image-size, such as 32 32")
         raise DataError(
-            f"'{folder}' has images of {len(sizes)} sizes: pass --image-size, such as {common[0]},{common[1]}, to "
+            f"'{folder}' has images of {len(sizes)} sizes: pass --image-size, such as {common[0]} {common[1]}, to "
             f"resize them. Most have {_text(common)} pixels (height x width), but not {_listed(others)}"
         )
     height, width = image_size or next(iter(sizes))

@@ -48,7 +48,7 @@ def image_size(text: str) -> tuple[int, int]:
     except ValueError:
         height = width = 0
     if min(height, width) < 1:
-        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected height and width, as in 32,32")
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected height and width, as in 32 32")
     return height, width
 
 
@@ -107,6 +107,7 @@ DATA_OPTIONS = (
         "resize the files of a folder of images to this height and width (default: their size, if they have one)",
         type=image_size,
         metavar="H,W",
+        is_joined=True,
     ),
     Option(
         "test-fraction",

@@ -154,8 +154,8 @@ def resume_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) 
     size = run.architecture.input_shape[1:]
     if args.image_size not in (None, size):
         raise UserError(
-            f"--image-size {args.image_size[0]},{args.image_size[1]} differs from the run in '{args.out}', which has "
-            f"{size[0]},{size[1]}: omit it"
+            f"--image-size {args.image_size[0]} {args.image_size[1]} differs from the run in '{args.out}', which has "
+            f"{size[0]} x {size[1]} pixels: omit it"
         )
     dataset = dataset_from(args, settings.dataset, settings, run.architecture.input_shape)
     if dataset.digest != settings.data_sha256:

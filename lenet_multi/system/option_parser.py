@@ -26,6 +26,22 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{' '.join(message.split())}{hint}: see {self.prog} --help")
 
 
+class Joined(argparse.Action):
+    """Takes words as one value with commas between them: `32 48` as `32,48`."""
+
+    def __init__(self, value_type: Callable[[str], Any], **named: Any) -> None:
+        super().__init__(nargs="+", **named)
+        self.value_type = value_type
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, words: Any, _: Any = None
+    ) -> None:
+        try:
+            setattr(namespace, self.dest, self.value_type(",".join(words)))
+        except argparse.ArgumentTypeError as problem:
+            raise argparse.ArgumentError(self, str(problem)) from None
+
+
 @dataclass(frozen=True)
 class Option:
     """An option of a command, as data: several commands can share it, list it, or read its value as text.
@@ -38,6 +54,7 @@ class Option:
         choices: the allowed values.
         default: the value when the option is absent.
         other_names: further names, without dashes.
+        is_joined: whether the value may be given as several words, `32 48` for `32,48`.
     """
 
     name: str
@@ -47,6 +64,7 @@ class Option:
     choices: tuple[Any, ...] | None = None
     default: Any = None
     other_names: tuple[str, ...] = ()
+    is_joined: bool = False
 
     @property
     def dest(self) -> str:
@@ -64,12 +82,15 @@ class Option:
         return replace(self, type=str, metavar=metavar, choices=None, default=None)
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
+        converted: dict[str, Any] = {"type": self.type, "metavar": self.metavar}
+        if self.is_joined:
+            words = tuple((self.metavar or self.name).split(","))
+            converted = {"action": Joined, "value_type": self.type, "metavar": words}
         parser.add_argument(
             *(f"--{name}" for name in (self.name, *self.other_names)),
+            **converted,
             dest=self.dest,
             help=self.help,
-            type=self.type,
-            metavar=self.metavar,
             choices=self.choices,
             default=self.default,
         )
