@@ -246,7 +246,8 @@ def odd_pictures(tmp_path) -> Path:
         (folder / name).mkdir(parents=True)
         for number in range(8):
             image = Image.fromarray(rng.integers(0, 256, (14, 18, 4), np.uint8), "RGBA")
-            file, options = folder / name / f"{number}.png", {}
+            file = folder / name / f"{number}.png"
+            options: dict[str, Any] = {}
             if number % 4 == 1:
                 image, file = image.convert("RGB"), file.with_suffix(".JPG")
                 options = {"exif": image.getexif()}
@@ -274,7 +275,7 @@ def test_a_program_reads_the_pictures_that_a_run_reads(name, channels, has_parts
     expected = load_dataset(str(odd_pictures), None, (9, 7), fraction, split_seed=4, channels=channels)
     architecture = Architecture((channels, 9, 7), (Flatten(), Dense(3)))
     text = program_text(name, architecture, Training(), "net.py", False, Pictures(0.3, 4))
-    reading = text[text.index("def list_files") : re.search(r"def (load_data|batches)", text).start()]
+    reading, *_ = re.split(r"def (?:load_data|batches)", text[text.index("def list_files") :])
     settings = {"test_fraction": 0.3, "split_seed": 4, "Image": Image, "ImageOps": ImageOps}
     program: dict[str, Any] = settings | {"np": np, "numpy": np, "itertools": itertools}
     exec(reading, program)

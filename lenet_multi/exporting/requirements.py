@@ -22,9 +22,10 @@ def requirements(file: str, modules: Iterable[str]) -> str:
     """
     file = readable(" ".join(file.split()))  # it may hold the end of a line, and bytes that are not UTF-8
     lines = [f"# Needed by {file}, which was checked with these versions and Python {platform.python_version()}."]
-    for name in sorted(modules):
+    packages = {PACKAGES.get(module, module): module for module in modules}
+    for name, module in sorted(packages.items()):
         # PyPI has no builds such as 2.13.0+cpu; the version without the build fits every build.
-        lines.append(f"{PACKAGES.get(name, name)}=={sys.modules[name].__version__.partition('+')[0]}")
+        lines.append(f"{name}=={sys.modules[module].__version__.partition('+')[0]}")
         if name == "torch":
             lines.append("# A CPU build is smaller: add --extra-index-url https://download.pytorch.org/whl/cpu to pip.")
         if name == "mxnet" and sys.version_info >= (3, 12):
