@@ -15,11 +15,11 @@ from dataclasses import fields
 
 from lenet_multi.architecture import NUM_CLASSES, PRESETS, Architecture
 from lenet_multi.backends import require_installed
-from lenet_multi.data import DATASETS, is_image_folder
-from lenet_multi.data.image_folder import TEST_FRACTION
+from lenet_multi.data.dataset import MAX_CLASSES
+from lenet_multi.data.image_folder import MODES, TEST_FRACTION
 from lenet_multi.errors import UserError
 from lenet_multi.exporting.exporter import FORMATS, SOURCE, SOURCE_ENDING, export_network, export_program
-from lenet_multi.exporting.program_text import MODES, Pictures, Training
+from lenet_multi.exporting.program_text import Pictures, Training
 from lenet_multi.runs.checkpoint import data_of
 from lenet_multi.runs.options import (
     BACKEND,
@@ -34,7 +34,7 @@ from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, add_options, path_argument
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
-from lenet_multi.training.settings import Settings
+from lenet_multi.training.settings import PICTURES, Settings
 
 TRAINING_OPTIONS = {field.name for field in fields(Training)}
 
@@ -77,7 +77,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     with exit_on_termination():
         if args.format == SOURCE:
             backend = require_installed("torch" if args.backend is None else args.backend)
-            pictures = pictures_of(architecture, run, class_names)
+            pictures = pictures_of(architecture, run)
             training = training_from(args, architecture.name, run)
             difference = export_program(backend, architecture, parameters, training, args.out, pictures, class_names)
         else:
@@ -96,7 +96,7 @@ def training_from(args: argparse.Namespace, preset: str, run: Settings | None) -
     return Training(**{name: values[name] for name in TRAINING_OPTIONS})
 
 
-def pictures_of(architecture: Architecture, run: Settings | None, class_names: Sequence[str]) -> Pictures | None:
+def pictures_of(architecture: Architecture, run: Settings | None) -> Pictures | None:
     """How a program reads pictures: those of the run, or those that a network in color needs; None for IDX files.
 
     Raises:
@@ -107,11 +107,14 @@ def pictures_of(architecture: Architecture, run: Settings | None, class_names: S
         raise UserError(
             f"a program reads images of 1 or 3 channels, but the network takes {channels}: choose another --format"
         )
-    has_names = class_names != tuple(str(label) for label in range(len(class_names)))  # IDX files have numbers
-    if run and run.dataset not in DATASETS and (has_names or is_image_folder(run.dataset)):
-        return Pictures(TEST_FRACTION if run.test_fraction is None else run.test_fraction, run.split_seed)
-    if channels == 3:
-        return Pictures()
+    if channels == 3 or (run and run.data_format == PICTURES):
+        if not 2 <= architecture.num_classes <= MAX_CLASSES:
+            raise UserError(
+                f"a program reads pictures of 2 to {MAX_CLASSES} classes, but the network has "
+                f"{architecture.num_classes} outputs: choose another --format"
+            )
+        fraction = run.test_fraction if run else None
+        return Pictures(TEST_FRACTION if fraction is None else fraction, run.split_seed if run else 0)
     if (height, width) != (28, 28) or architecture.num_classes != NUM_CLASSES:
         say(f"note: the program reads IDX files of {height} x {width} pixels in {architecture.num_classes} classes")
     return None

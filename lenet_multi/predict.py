@@ -80,8 +80,13 @@ def save_inputs(folder: Path, inputs: Sequence[NetworkInput]) -> None:
     from PIL import Image
 
     files = {folder / f"{picture.path.stem}.png": picture for picture in inputs}
-    if len(files) < len(inputs):
-        raise UserError("--save-input: two pictures have the same name: predict them one after the other")
+    for picture in inputs:
+        other = files[folder / f"{picture.path.stem}.png"]
+        if other is not picture:
+            raise UserError(
+                f"--save-input: '{picture.path}' and '{other.path}' would be written to one file: predict them "
+                "separately, into two folders"
+            )
     existing = next((file for file in files if file.exists()), None)
     if existing:
         raise UserError(f"--save-input: '{existing}' already exists: choose another folder")

@@ -1,6 +1,7 @@
 """What `export` writes computes what the run computes, needs no part of this package, and is complete or not there."""
 
 import ast
+import gzip
 import itertools
 import re
 import shutil
@@ -192,6 +193,33 @@ def printed_by(program: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def said_by(program: Path, *arguments: str) -> str:
+    """What a program that fails prints to standard error."""
+    command = [sys.executable, program.name, *arguments]
+    done = subprocess.run(command, cwd=program.parent, capture_output=True, text=True, env=child_environment())
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_program_refuses_images_of_another_size(small_folder, tmp_path):
+    export_program("torch", lenet(input_shape=(1, 14, 14), kernel_sizes=(3,)), None, Training(), tmp_path / "net.py")
+    assert "cannot reshape array" in said_by(tmp_path / "net.py", str(small_folder))
+
+
+def test_a_program_reads_the_idx_files_that_a_run_reads(small_folder, tmp_path):
+    """Plain files come first, and compressed ones are known by their content."""
+    for path in small_folder.iterdir():
+        shutil.copy(path, tmp_path / path.name.removesuffix(".gz"))
+        (tmp_path / f"{path.name.removesuffix('.gz')}.gz").write_bytes(b"not read")
+    expected = load_dataset(str(tmp_path))
+    text = program_text("torch", lenet(), Training(), "net.py", False)
+    program: dict[str, Any] = {"np": np, "gzip": gzip}
+    exec(text[text.index("def read_idx") : text.index("def load_data")], program)
+    for (images, labels), split in zip(program["read_data"](tmp_path), (expected.train, expected.test), strict=True):
+        np.testing.assert_array_equal(images, split.images)
+        np.testing.assert_array_equal(labels, split.labels)
+
+
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_program_prints_the_figures_of_the_plain_loop(name, small_folder, tmp_path, capsys):
     network = ["--pooling", "max", "--conv-channels", "3,4", "--activation", "tanh"]
@@ -259,7 +287,8 @@ def odd_pictures(tmp_path) -> Path:
             elif number == 7:
                 image = Image.fromarray(rng.integers(0, 2**16, (14, 18), np.uint16))
             image.save(file, **options)
-    (folder / "dog" / ".hidden").write_text("no picture")
+    (folder / "dog" / "._0.png").write_text("no picture")
+    (folder / "__MACOSX").mkdir()
     return folder
 
 
@@ -275,7 +304,7 @@ def test_a_program_reads_the_pictures_that_a_run_reads(name, channels, has_parts
     expected = load_dataset(str(odd_pictures), None, (9, 7), fraction, split_seed=4, channels=channels)
     architecture = Architecture((channels, 9, 7), (Flatten(), Dense(3)))
     text = program_text(name, architecture, Training(), "net.py", False, Pictures(0.3, 4))
-    reading, *_ = re.split(r"def (?:load_data|batches)", text[text.index("def list_files") :])
+    reading, *_ = re.split(r"def (?:load_data|batches)", text[text.index("def visible") :])
     settings = {"test_fraction": 0.3, "split_seed": 4, "Image": Image, "ImageOps": ImageOps}
     program: dict[str, Any] = settings | {"np": np, "numpy": np, "itertools": itertools}
     exec(reading, program)
@@ -306,9 +335,17 @@ def test_the_program_of_a_run_on_pictures_prints_its_figures(name, odd_pictures,
     printed = printed_by(out, str(odd_pictures), "--epochs", "0")
     assert printed == f"test acc {line.partition('test acc ')[2].partition(',')[0]} before training\n"
     (odd_pictures / "fish").mkdir()
-    done = subprocess.run([sys.executable, out.name, odd_pictures], cwd=out.parent, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"error: {odd_pictures} has 4 class folders, but the network 3 outputs"
+    told = f"error: {odd_pictures} has 4 class folders, but the network has 3 outputs"
+    assert said_by(out, str(odd_pictures)).splitlines()[-1] == told
+
+
+def test_a_program_refuses_test_pictures_of_other_classes(odd_pictures, tmp_path):
+    for part in ("train", "test"):
+        shutil.copytree(odd_pictures, tmp_path / "own" / part)
+    (tmp_path / "own" / "test" / "dog").rename(tmp_path / "own" / "test" / "bird")
+    architecture = Architecture((3, 9, 7), (Flatten(), Dense(3)))
+    export_program("torch", architecture, None, Training(), tmp_path / "net.py", Pictures())
+    assert said_by(tmp_path / "net.py", str(tmp_path / "own")).endswith("have other classes\n")
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -324,20 +361,18 @@ def test_a_program_for_pictures_is_checked(name, monkeypatch, tmp_path):
         export_program(name, architecture, None, Training(), tmp_path / "new" / "net.py", Pictures(0.9, 2))
 
 
-def test_which_data_a_program_reads(run, odd_pictures):
+def test_which_data_a_program_reads(run):
     grey, color = lenet(), lenet(input_shape=(3, 28, 28))
     idx = load_run(run).settings
-    of_folder = replace(idx, dataset=str(odd_pictures), test_fraction=0.5, split_seed=7)
-    numbers = tuple(map(str, range(10)))
-    assert export.pictures_of(grey, None, ()) is None
-    assert export.pictures_of(color, None, ()) == Pictures()
-    assert export.pictures_of(grey, idx, numbers) is None
-    assert export.pictures_of(grey, replace(idx, dataset="mnist"), ("zero", "one")) is None
-    assert export.pictures_of(grey, of_folder, ("cat", "dog")) == Pictures(0.5, 7)
-    assert export.pictures_of(grey, of_folder, numbers) == Pictures(0.5, 7)
-    assert export.pictures_of(grey, replace(of_folder, dataset="gone", test_fraction=None), ("a", "b")) == Pictures(
-        0.2, 7
-    )
+    of_pictures = replace(idx, test_fraction=0.5, split_seed=7, data_format="pictures")
+    assert export.pictures_of(grey, None) is None
+    assert export.pictures_of(color, None) == Pictures()
+    assert export.pictures_of(grey, idx) is None
+    assert export.pictures_of(grey, of_pictures) == Pictures(0.5, 7)
+    assert export.pictures_of(grey, replace(of_pictures, test_fraction=None)) == Pictures(0.2, 7)
+    for outputs in (1, 300):
+        with pytest.raises(UserError, match=f"2 to 256 classes, but the network has {outputs} outputs"):
+            export.pictures_of(color.for_data(color.input_shape, outputs), None)
 
 
 # What is wrong is found, and nothing is kept
@@ -537,7 +572,7 @@ def test_a_network_of_two_channels_has_no_program(tmp_path, capsys):
 
 def test_logits_that_are_not_finite_are_refused(tmp_path):
     parameters = {name: np.full_like(value, 3e38) for name, value in random_parameters(SMALL).items()}
-    with pytest.raises(UserError, match="the logits of the exported file differ"):
+    with pytest.raises(UserError, match="the network's logits are not finite in float32: choose other weights"):
         export_network("onnx", SMALL, parameters, tmp_path / "net.onnx")
     assert listed(tmp_path) == set()
 

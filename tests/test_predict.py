@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lenet_multi.architecture import lenet
 from lenet_multi.data import DataError
 from lenet_multi.data.network_input import network_input
 from lenet_multi.runs.checkpoint import CHECKPOINT
+from lenet_multi.runs.prediction import Prediction
 from lenet_multi.training.settings import Settings
 
 GREY = (1, 28, 28)
@@ -77,7 +79,7 @@ def test_several_pictures_have_a_line_each_and_the_steps_are_said(run, photo, tm
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
     assert err.splitlines() == [
-        f"{photo}: made grey; resized from 60 x 40 (height x width) to 28 x 28 pixels",
+        f"{photo}: converted to grey; resized from 60 x 40 (height x width) to 28 x 28 pixels",
         f"{tmp_path}/black.png: as it is",
     ]
 
@@ -143,7 +145,7 @@ def test_activations_draws_a_picture_without_the_data(run, photo, tmp_path, caps
     picture = tmp_path / "maps.svg"
     assert activations.main(["--weights", str(run), "--image", str(photo), "--out", str(picture)]) == 0
     assert capsys.readouterr().out.startswith(f"{photo}, predicted: ")
-    assert all(f"{layer}" in picture.read_text() for layer in ("conv1", "conv2", "photo.png"))
+    assert all(text in picture.read_text() for text in ("conv1", "conv2", "photo.png"))
     both = ["--weights", str(run), "--image", str(photo), "--examples", "0", "--out", str(tmp_path / "both.svg")]
     assert activations.main(both) == 0
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == [
@@ -152,13 +154,27 @@ def test_activations_draws_a_picture_without_the_data(run, photo, tmp_path, caps
     ]
 
 
+@pytest.mark.parametrize(("orientation", "steps"), [(0, ()), (2, ("rotated by its EXIF orientation",)), (9, ())])
+def test_only_a_known_orientation_is_said_to_rotate(orientation, steps, tmp_path):
+    image = Image.new("L", (28, 28))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "photo.jpg", exif=exif)
+    assert network_input(tmp_path / "photo.jpg", GREY, False).steps == steps
+
+
+def test_a_prediction_is_one_line_of_text():
+    made = Prediction(Path("a\nb\x1b[31m.png"), np.array([0.75, 0.25]), ("c\n", "\x07"), ())
+    assert str(made) == r"a b\x1b[31m.png: c  0.750, \x07 0.250"
+
+
 def test_a_change_of_the_pixel_format_is_told(tmp_path):
     Image.fromarray(np.full((28, 28), 257 * 100, np.uint16)).save(tmp_path / "deep.png")
     Image.new("CMYK", (28, 28)).save(tmp_path / "printed.jpg")
     deep, printed = (network_input(tmp_path / name, GREY, False) for name in ("deep.png", "printed.jpg"))
     assert deep.steps == ("reduced from 16 bits to 8",)
     assert (deep.pixels == 100).all()
-    assert printed.steps == ("converted from CMYK to RGB", "made grey")
+    assert printed.steps == ("converted from CMYK to RGB", "converted to grey")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +198,10 @@ def test_a_step_that_the_network_needs_cannot_be_left_out(without, message, phot
             "--without polish: there is no such step: choose from rotate, white, grey",
         ),
         (["--save-input", "{folder}", "{photo}"], "photo.png' already exists: choose another folder"),
-        (["{photo}", "{photo}", "--save-input", "{folder}/new"], "two pictures have the same name"),
+        (
+            ["{photo}", "{photo}", "--save-input", "{folder}/new"],
+            "would be written to one file: predict them separately",
+        ),
         (["--json", "{folder}/none/p.json", "{photo}"], "its folder does not exist: create it first"),
     ],
 )

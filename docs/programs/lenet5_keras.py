@@ -20,7 +20,7 @@ batch_size = 256
 seed = 0  # of the initial weights and of the order of the examples
 
 keras.utils.set_random_seed(seed)
-# Both layers default to Xavier-uniform weights (kernel_initializer="glorot_uniform")
+# Conv2D and Dense default to Xavier-uniform weights (kernel_initializer="glorot_uniform")
 # and zero biases (bias_initializer="zeros").
 net = keras.Sequential(
     [
@@ -39,8 +39,10 @@ net = keras.Sequential(
 
 def read_idx(folder, name):
     """The array in an IDX file, which may be compressed. Its header gives the shape."""
-    compressed = folder / f"{name}.gz"
-    content = gzip.decompress(compressed.read_bytes()) if compressed.exists() else (folder / name).read_bytes()
+    path = folder / name if (folder / name).exists() else folder / f"{name}.gz"
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
     num_dimensions = content[3]
     shape = np.frombuffer(content, ">u4", num_dimensions, offset=4)
     numbers = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
@@ -51,9 +53,9 @@ def read_data(folder):
     """The training and the test data: images (N, 1, 28, 28) and labels (N,), both uint8."""
     data = []
     for part in ("train", "t10k"):
-        images = read_idx(folder, f"{part}-images-idx3-ubyte").reshape(-1, 1, 28, 28)
+        images = read_idx(folder, f"{part}-images-idx3-ubyte")
         labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
-        data.append((images, labels))
+        data.append((images.reshape(len(labels), 1, 28, 28), labels))
     return data
 
 
@@ -95,6 +97,7 @@ def train(net, train_data, test_data, num_epochs, lr, batch_size, seed):
         validation_data=test_data,
         validation_batch_size=256,
         epochs=num_epochs,
+        shuffle=False,  # the batches are already shuffled
         verbose=2,
     )
     return history.history.get("loss", [])
@@ -105,6 +108,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="holds the four IDX files")
     parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
     args = parser.parse_args()
+    if not args.folder.is_dir():
+        parser.error(f"{args.folder} is not a folder")
     train_data, test_data = load_data(args.folder)
     print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
     train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

@@ -49,8 +49,10 @@ net.to(device)
 
 def read_idx(folder, name):
     """The array in an IDX file, which may be compressed. Its header gives the shape."""
-    compressed = folder / f"{name}.gz"
-    content = gzip.decompress(compressed.read_bytes()) if compressed.exists() else (folder / name).read_bytes()
+    path = folder / name if (folder / name).exists() else folder / f"{name}.gz"
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
     num_dimensions = content[3]
     shape = np.frombuffer(content, ">u4", num_dimensions, offset=4)
     numbers = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
@@ -61,9 +63,9 @@ def read_data(folder):
     """The training and the test data: images (N, 1, 28, 28) and labels (N,), both uint8."""
     data = []
     for part in ("train", "t10k"):
-        images = read_idx(folder, f"{part}-images-idx3-ubyte").reshape(-1, 1, 28, 28)
+        images = read_idx(folder, f"{part}-images-idx3-ubyte")
         labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
-        data.append((images, labels))
+        data.append((images.reshape(len(labels), 1, 28, 28), labels))
     return data
 
 
@@ -126,6 +128,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="holds the four IDX files")
     parser.add_argument("--epochs", type=int, default=num_epochs, help="0 only evaluates")
     args = parser.parse_args()
+    if not args.folder.is_dir():
+        parser.error(f"{args.folder} is not a folder")
     train_data, test_data = load_data(args.folder)
     print(f"test acc {evaluate_accuracy(net, test_data):.3f} before training")
     train(net, train_data, test_data, args.epochs, lr, batch_size, seed)

@@ -88,7 +88,7 @@ def load_dataset(
         return load_image_folder(Path(name), options)
     if options != FolderOptions():
         option = "--image-size" if image_size else "--test-fraction" if test_fraction else "--split-seed"
-        raise DataError(f"{option} is for folders of PNG or JPEG files, and dataset '{name}' is none: omit {option}")
+        raise DataError(f"{option} is for folders of PNG or JPEG files, and dataset '{name}' is not one: omit {option}")
     if name == "auto":
         try:
             return load_dataset("fashion-mnist", data_dir)
@@ -128,7 +128,8 @@ def _load_folder(name: str) -> Dataset:
         )
     if not _has_idx(folder):
         raise DataError(
-            f"dataset folder '{folder}' has neither folders of PNG or JPEG files nor IDX files: see docs/data.md"
+            f"dataset folder '{folder}' has neither folders of PNG or JPEG files, one for each class, nor IDX "
+            "files: see docs/data.md"
         )
     missing = [name for name in FILE_NAMES.values() if find_file(folder, name) is None]
     if missing:

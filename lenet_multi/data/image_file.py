@@ -1,8 +1,7 @@
-"""Reads PNG and JPEG files: upright, transparency laid on white, eight bits per channel, grey or in color."""
+"""Reads PNG and JPEG files: upright, transparency on white, eight bits per channel, grey or in color."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +18,15 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PIXELS = 2**26  # a small file can announce any number
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")  # Pillow's names
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for a width that becomes the height
+ORIENTATION = 0x0112  # the EXIF tag
+ROTATED, TURNED = (
+    range(2, 9),
+    range(5, 9),
+)  # its values for a picture to rotate or flip, and for a width that becomes the height
 
 
 def read_image(path: Path, without: Sequence[str] = ()) -> tuple[Image, list[str]]:
-    """The picture in a PNG or JPEG file, turned as its EXIF data say, on white where it is transparent.
+    """The picture in a PNG or JPEG file, rotated by its EXIF orientation, on white where it is transparent.
 
     Args:
         path: the file.
@@ -39,9 +42,9 @@ def read_image(path: Path, without: Sequence[str] = ()) -> tuple[Image, list[str
 
     with _opened(path) as opened:
         is_color, image, steps = _is_color(opened), opened, []
-        if opened.getexif().get(ORIENTATION, 1) != 1 and "rotate" not in without:
+        if opened.getexif().get(ORIENTATION) in ROTATED and "rotate" not in without:
             image = ImageOps.exif_transpose(opened)
-            steps.append("turned as its EXIF data say")
+            steps.append("rotated by its EXIF orientation")
         if image.mode.startswith("I"):  # 16 bits
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
             steps.append("reduced from 16 bits to 8")
@@ -51,12 +54,14 @@ def read_image(path: Path, without: Sequence[str] = ()) -> tuple[Image, list[str
             on_top = image.convert("RGBA")
             image = Image.new("RGBA", on_top.size, "white")
             image.alpha_composite(on_top)
-            steps.append("laid on white")
+            steps.append("composited onto white")
         return image.convert("RGB" if is_color else "L"), steps
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], bool]:
-    """Height and width of the upright picture in a file, and whether it has colors, without reading its pixels.
+    """Height and width of the upright picture in a file, and whether it has colors, from the file's header.
+
+    Pillow decodes the pixels of a PNG file too: EXIF data may follow them.
 
     Raises:
         DataError: as for `read_image`, as far as the start of the file shows it.
@@ -72,15 +77,14 @@ def _opened(path: Path) -> Iterator[Image]:
     """Pillow's image, whose pixels are read on first use."""
     from PIL import Image
 
-    # Pillow warns about metadata and about large images, and raises many types of exceptions for damaged files.
+    # Pillow raises many types of exceptions for damaged files.
     try:
-        with warnings.catch_warnings(), open_regular(path) as file:
-            warnings.simplefilter("ignore")
+        with open_regular(path) as file:
             image = Image.open(file, formats=("PNG", "JPEG"))
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{path}: has more than {MAX_PIXELS:,} pixels: reduce its size")
             yield image
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError as problem:
         raise DataError(f"{path}: has more than {MAX_PIXELS:,} pixels: reduce its size") from problem

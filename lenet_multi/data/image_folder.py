@@ -1,7 +1,8 @@
-"""Data sets of one's own: a folder with a folder of PNG or JPEG files for each class."""
+"""Your own data sets: a folder with a folder of PNG or JPEG files for each class."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lenet_multi.system.memory import require_bytes
 from lenet_multi.system.stderr import say
 
 TEST_FRACTION = 0.2
+MODES = {1: "L", 3: "RGB"}  # Pillow's names of grey and of color, by the number of channels
 Size = tuple[int, int]  # height and width
 
 
@@ -43,15 +45,25 @@ def has_class_folders(folder: Path) -> bool:
     return any(entry.is_dir() for entry in _visible(folder))
 
 
+def has_test_folder(folder: Path) -> bool:
+    """Whether a folder of images has the folders `train` and `test`, so that none are held out."""
+    return all((folder / which).is_dir() for which in ("train", "test"))
+
+
 def load_image_folder(folder: Path, options: FolderOptions) -> Dataset:
     """Read a folder of class folders, or of the folders `train` and `test` with class folders in both.
 
     Images are grey if all files are, otherwise in color. The examples are shuffled by the seed.
 
     Raises:
-        DataError: if a file is damaged or no picture, or the sizes differ without `image_size`; it names all of them.
+        DataError: if files cannot be opened, have other sizes without `image_size`, or are damaged. It names all files
+            with the first of these problems that occurs.
     """
-    has_splits = all((folder / which).is_dir() for which in ("train", "test"))
+    if options.channels not in (None, *MODES):
+        raise DataError(
+            f"the network takes images of {options.channels} channels, expected 1 or 3: pictures have no others"
+        )
+    has_splits = has_test_folder(folder)
     if has_splits and options.test_fraction is not None:
         raise DataError(f"'{folder}' has the folders train and test: omit --test-fraction")
     parts = [folder / which for which in ("train", "test")] if has_splits else [folder]
@@ -59,7 +71,7 @@ def load_image_folder(folder: Path, options: FolderOptions) -> Dataset:
     if unused:
         say(f"note: beside train and test, '{folder}' has {_listed(unused)}: not used")
     class_names = _class_names(parts)
-    files = [[sorted(_visible(part / name)) for name in class_names] for part in parts]
+    files = [[sorted(_visible(part / name), key=_name) for name in class_names] for part in parts]
     paths = [path for part in files for of_class in part for path in of_class]
     images = _read_all(folder, paths, options)
     labels = np.array([label for part in files for label, of_class in enumerate(part) for _ in of_class], np.uint8)
@@ -69,8 +81,17 @@ def load_image_folder(folder: Path, options: FolderOptions) -> Dataset:
         train, test = rng.permutation(num_train), num_train + rng.permutation(len(labels) - num_train)
     else:
         train, test = _held_out(folder, labels, class_names, options.test_fraction or TEST_FRACTION, rng)
+    say(
+        f"{len(class_names)} classes, {len(train):,} training and {len(test):,} test images, "
+        f"{'in color' if images.shape[1] == 3 else 'grey'}, {images.shape[2]} x {images.shape[3]} pixels"
+    )
     train_split, test_split = (Split(images[index], labels[index]) for index in (train, test))
     return Dataset(str(folder.resolve()), train_split, test_split, tuple(class_names))
+
+
+def _name(path: Path) -> str:
+    """The key to sort by: Windows sorts paths without regard to case."""
+    return path.name
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -88,17 +109,18 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 def _class_names(parts: Sequence[Path]) -> list[str]:
     """The names of the class folders, in alphabetical order, the same in all parts."""
     names = [{entry.name for entry in _visible(part) if entry.is_dir()} for part in parts]
-    for part, other, missing in (
-        (parts[0], parts[-1], names[0] - names[-1]),
-        (parts[-1], parts[0], names[-1] - names[0]),
-    ):
-        if missing:
-            raise DataError(f"'{other}' lacks {_listed(missing)}, which '{part}' has: use the same classes in both")
-    nested = [str(part / name) for part in parts for name in names[0] if any(e.is_dir() for e in _visible(part / name))]
+    missing = [
+        f"'{part}' lacks {_listed(lacking)}"
+        for part, lacking in ((parts[0], names[-1] - names[0]), (parts[-1], names[0] - names[-1]))
+        if lacking
+    ]
+    if missing:
+        raise DataError(f"{' and '.join(missing)}: use the same classes in train and test")
+    nested = [entry for part in parts for name in sorted(names[0]) for entry in _visible(part / name) if entry.is_dir()]
     if nested:
         raise DataError(
-            f"{nested[0]} holds folders, not images: a data set is a folder with a folder of images for each class, or "
-            "with the folders train and test that have such class folders"
+            f"'{nested[0]}' is a folder in the class folder '{nested[0].parent}': move or remove it; a data set is a "
+            "folder with a folder of images for each class, or with the folders train and test that have such folders"
         )
     loose = [str(entry) for part in parts for entry in _visible(part) if not entry.is_dir()]
     if loose:
@@ -141,7 +163,7 @@ def _read_all(folder: Path, paths: Sequence[Path], options: FolderOptions) -> np
         image, _ = read_image(paths[number])
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.LANCZOS)
-        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        pixels = np.asarray(image.convert(MODES[channels]))
         images[number] = pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
     _for_each(folder, read, range(len(paths)))
@@ -150,7 +172,7 @@ def _read_all(folder: Path, paths: Sequence[Path], options: FolderOptions) -> np
 
 def _header(path: Path) -> tuple[Size, bool]:
     if not path.name.lower().endswith(SUFFIXES):
-        raise DataError(f"{path}: is no {', '.join(SUFFIXES)} file")
+        raise DataError(f"{path}: is not a PNG or JPEG file ({', '.join(SUFFIXES)}): remove it")
     return image_header(path)
 
 
@@ -163,7 +185,9 @@ def _for_each(folder: Path, function: Callable[[Any], Any], items: Sequence[Any]
         except DataError as problem:
             return problem
 
-    with ThreadPoolExecutor(available_cores()) as threads:
+    # Pillow warns about metadata and large images. The list of filters belongs to the process, not to a thread.
+    with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as threads:
+        warnings.simplefilter("ignore")
         outcomes = list(threads.map(outcome, items))
     problems = [str(problem) for problem in outcomes if isinstance(problem, DataError)]
     if len(problems) == 1:

@@ -5,6 +5,7 @@ Each step can be left out, and each that changes the picture is named.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +53,16 @@ def network_input(
     channels, height, width = shape
     if channels not in (1, 3):
         raise DataError(f"the network takes images of {channels} channels, expected 1 or 3: pictures have no others")
-    image, steps = read_image(path, without)
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder: pass its pictures, as in {path}/*.jpg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about metadata and large images
+        image, steps = read_image(path, without)
     if channels == 1 and image.mode == "RGB":
         if "grey" in without:
             raise DataError(f"{path}: is in color, but the network takes grey images: do not leave out grey")
         image = image.convert("L")
-        steps.append("made grey")
+        steps.append("converted to grey")
     if image.size != (width, height):
         if "resize" in without:
             raise DataError(

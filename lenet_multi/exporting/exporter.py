@@ -157,7 +157,7 @@ def _require_path(out: Path, ending: str, names: Iterable[str]) -> None:
         raise UserError(f"--out '{out}' is not a name that ends in {ending}: choose one, as in lenet{ending}")
     if ending == SOURCE_ENDING and out.stem in (*sys.stdlib_module_names, *PROGRAM_MODULES):
         raise UserError(f"--out '{out}' has the name of a module, which Python would import instead: choose another")
-    require_absent(out.parent, names)
+    require_absent(out.parent, [out.name, *names])
 
 
 def _write_texts(path: Path, modules: Iterable[str], class_names: Sequence[str]) -> None:

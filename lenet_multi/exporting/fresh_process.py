@@ -58,8 +58,8 @@ def require_equal(what: str, found: np.ndarray, expected: np.ndarray) -> float:
     Raises:
         UserError: if it does not.
     """
-    if not np.isfinite(expected).all():
-        raise UserError(f"the network's {what} are not finite: choose other weights")
+    if not (np.isfinite(expected).all() and np.isfinite(found).all()):
+        raise UserError(f"the network's {what} are not finite in float32: choose other weights")
     difference = relative_error(found, expected, least=1.0)
     if not difference <= TOLERANCE:
         raise UserError(

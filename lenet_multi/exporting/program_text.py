@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.data.image_folder import TEST_FRACTION
+from lenet_multi.data.image_folder import MODES, TEST_FRACTION
 from lenet_multi.exporting.layer_text import Line, gluon_lines, keras_lines, torch_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +42,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Pictures:
-    """How a program reads a folder of pictures, which it holds out a part of as `lenet_multi.data` does.
+    """How a program reads a folder of pictures; it holds out the same ones for testing as `lenet_multi.data`.
 
     Args:
         test_fraction: the part of each class that is held out for testing.
@@ -51,9 +51,6 @@ class Pictures:
 
     test_fraction: float = TEST_FRACTION
     split_seed: int = 0
-
-
-MODES = {1: "L", 3: "RGB"}  # Pillow's names of grey and of color, by the number of channels
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def image_size(text: str) -> tuple[int, int]:
     except ValueError:
         height = width = 0
     if min(height, width) < 1:
-        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected height and width, as in 32 32")
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}, expected height and width above 0, as in 32 32")
     return height, width
 
 

@@ -17,6 +17,7 @@ from lenet_multi.data.published import FASHION_MNIST, PUBLISHED
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.trained_network import TrainedNetwork
 from lenet_multi.runs.weights import Parameters
+from lenet_multi.system.names import printable
 from lenet_multi.system.stderr import say
 
 CHUNK = 500  # examples at a time: MXNet and Keras keep every layer's output of them
@@ -47,7 +48,7 @@ class Prediction:
 
     def __str__(self) -> str:
         likeliest = ", ".join(f"{name} {probability:.3f}" for name, probability in self.ranking[:SHOWN])
-        return f"{self.path}: {likeliest}"
+        return printable(" ".join(f"{self.path}: {likeliest}".splitlines()))
 
     def as_json(self) -> dict[str, Any]:
         return {"image": str(self.path), "steps": list(self.steps), "probabilities": dict(self.ranking)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,7 +14,7 @@ from lenet_multi.data import BatchSampler, Dataset, require_fit
 from lenet_multi.runs.checkpoint import data_of
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import architecture_from
-from lenet_multi.runs.selection import dataset_from
+from lenet_multi.runs.selection import dataset_from, warn_of_other_classes
 from lenet_multi.runs.weights import Parameters, load_network
 from lenet_multi.system.stderr import say
 
@@ -26,7 +27,7 @@ class TrainedNetwork:
         architecture: the network.
         parameters: canonical ones.
         class_names: the names of the network's outputs; empty if the file has none.
-        dataset_name: what `load` loads.
+        dataset_name: the data set that the network was trained on; `auto` if the file does not say.
         load: loads the data.
         digest: the digest of this data when the network was trained on it; None if it was trained on other data.
     """
@@ -49,14 +50,10 @@ class TrainedNetwork:
         require_fit(self.architecture, dataset)
         if self.digest and dataset.digest != self.digest:
             say(
-                f"warning: the data of '{dataset.name}' has changed since the network was trained: training images may "
-                "be among the test images"
+                f"warning: the data of '{dataset.name}' is not what the network was trained and tested on: the files, "
+                "--test-fraction or --split-seed differ, so training images may be among the test images"
             )
-        if self.class_names and dataset.class_names != self.class_names:
-            say(
-                f"warning: the classes of '{dataset.name}' are {', '.join(dataset.class_names)}, but the network was "
-                f"trained on {', '.join(self.class_names)}"
-            )
+        warn_of_other_classes(dataset, self.class_names)
         return dataset
 
 
@@ -73,7 +70,8 @@ def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
     settings, class_names = data_of(metadata, architecture)
     name = settings.dataset if settings else "auto"
     load = partial(dataset_from, args, name, settings, architecture.input_shape)
-    own = settings is not None and getattr(args, "dataset", None) is None
+    given = getattr(args, "dataset", None)
+    own = settings is not None and (given is None or os.path.realpath(given) == settings.dataset)
     digest = settings.data_sha256 if settings and own else None
     return TrainedNetwork(architecture, parameters, class_names, name, load, digest)
 

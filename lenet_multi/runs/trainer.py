@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet_multi.backends import load_backend, require_installed
-from lenet_multi.data import Dataset, require_fit
+from lenet_multi.data import Dataset, is_image_folder, require_fit
+from lenet_multi.data.image_folder import TEST_FRACTION, has_test_folder
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
 from lenet_multi.runs.checkpoint import (
     CHECKPOINT,
     Run,
     Segment,
+    data_of,
     load_checkpoint,
     load_run,
     require_run,
@@ -28,7 +30,7 @@ from lenet_multi.runs.checkpoint import (
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
-from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights
+from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights, warn_of_other_classes
 from lenet_multi.runs.tensorboard import EVENTS, EventLog, require_tensorboard
 from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
@@ -40,7 +42,7 @@ from lenet_multi.training.chance_loss import chance_loss, is_chance_loss
 from lenet_multi.training.points import Point
 from lenet_multi.training.recorder import AfterEpoch, DivergenceError, Recorder, closing_lines
 from lenet_multi.training.schedule import ScheduledRecorder, lr_schedule
-from lenet_multi.training.settings import Settings
+from lenet_multi.training.settings import PICTURES, Settings
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend, Network
@@ -95,9 +97,12 @@ def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -
     dataset = dataset_from(args, DEFAULTS["dataset"], shape=shape_of_weights(args.weights))
     architecture, parameters, preset = network_for(args, dataset), None, args.architecture
     if args.weights:
-        _, parameters, _ = load_network(args.weights, architecture)
+        _, parameters, metadata = load_network(args.weights, architecture)
+        warn_of_other_classes(dataset, data_of(metadata, architecture)[1])
         preset = preset or architecture.name
     values = recipe(args, preset)
+    of_pictures = is_image_folder(dataset.name)
+    holds_out = of_pictures and not has_test_folder(Path(dataset.name))
     settings = Settings(
         dataset=dataset.name,
         data_sha256=dataset.digest if args.out else "",
@@ -108,8 +113,9 @@ def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -
         lr=values["lr"],
         lr_decay_epoch=values["lr_decay_epoch"],
         seed=values["seed"],
-        test_fraction=args.test_fraction,
+        test_fraction=(args.test_fraction or TEST_FRACTION) if holds_out else None,
         split_seed=args.split_seed or 0,
+        data_format=PICTURES if of_pictures else "",
     )
     run = Run(architecture, settings, backend_name, values["loop"], class_names=dataset.class_names)
     train_run(args, run, parameters, dataset, after_epoch)
@@ -194,7 +200,7 @@ def train_run(
         given = "--batch-size" if args.batch_size is not None else "the default batch size of"
         raise UserError(
             f"{given} {settings.batch_size} is larger than the {settings.num_train} training examples of "
-            f"'{dataset.name}': pass a smaller --batch-size, such as {max(1, min(32, settings.num_train // 8))}"
+            f"'{dataset.name}': pass a smaller --batch-size, such as {_small_batch(settings.num_train)}"
         )
     backend = load_backend(run.backend, fast=run.loop == "fast")
     saved = out is not None
@@ -243,6 +249,11 @@ def train_run(
         write_outputs(out, load_run(out))
     print(closing_lines(recorder.points[-1], recorder.examples_per_sec, backend.device_of(net)), flush=True)
     _print_notes(run, dataset, recorder)
+
+
+def _small_batch(num_examples: int) -> int:
+    """A batch size for a small data set: the largest power of two up to 32 that divides it into two batches or more."""
+    return max(size for size in (1, 2, 4, 8, 16, 32) if size == 1 or 2 * size <= num_examples)
 
 
 def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:

@@ -12,11 +12,20 @@ from typing import Any, NoReturn
 from lenet_multi.errors import UserError
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows the words of a `Joined` option once: `--image-size H W`, not `H [W ...]`."""
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if isinstance(action, Joined) and isinstance(action.metavar, tuple):
+            return " ".join(action.metavar)
+        return super()._format_args(action, default_metavar)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises a one-line `UserError` instead of printing the usage and exiting."""
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+        super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=HelpFormatter)
 
     def error(self, message: str) -> NoReturn:
         _, unknown, given = message.partition("unrecognized arguments:")

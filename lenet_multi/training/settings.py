@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PICTURES = "pictures"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,8 +21,10 @@ class Settings:
         lr: learning rate.
         seed: of the initial weights and the shuffling.
         lr_decay_epoch: the learning rate is a tenth of `lr` after this many epochs; never when None.
-        test_fraction: the part of a folder of images that is held out for testing; None for other data, or the default.
+        test_fraction: the part of each class that is held out for testing from a folder of images; None for data that
+            has test images of its own.
         split_seed: seed of the choice of these images.
+        data_format: `pictures` for a folder of PNG or JPEG files; empty for other data.
     """
 
     dataset: str
@@ -34,3 +38,4 @@ class Settings:
     lr_decay_epoch: int | None = None
     test_fraction: float | None = None
     split_seed: int = 0
+    data_format: str = ""
