@@ -286,6 +286,7 @@ def test_a_download_that_is_ended_leaves_no_file(ending, mirrors, tmp_path):
         "import signal, sys\n"
         "from lenet_multi.data import load_dataset, published\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # nohup hands down that it is ignored
         "known = published.FASHION_MNIST\n"
         "published.PUBLISHED['fashion-mnist'] = published.Published(known.title, (sys.argv[1],), known.digests, ())\n"
         "load_dataset('fashion-mnist', sys.argv[2])\n"
