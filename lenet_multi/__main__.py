@@ -12,6 +12,7 @@ from lenet_multi.system.command import run_command
 
 COMMANDS = {
     "train": "train LeNet on Fashion-MNIST in one of the frameworks",
+    "launch": "train with several worker processes that compute the run of one",
     "evaluate": "evaluate trained parameters on the test set",
     "predict": "classify pictures with a trained network",
     "compare": "train in several frameworks, or with several settings, and compare",

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from importlib import import_module
 from importlib.metadata import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ from lenet_multi import __main__, export, parity
 from lenet_multi.data import synthetic
 from lenet_multi.data.idx import FILE_NAMES, to_idx
 from lenet_multi.exporting.exporter import FORMATS
+from lenet_multi.system.process import child_environment
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -77,7 +79,7 @@ def run_module(module: str, arguments: list[str]) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file)
         small = ["--batch-size", "4", "--epochs", "1"]
-    elif module in ("lenet_multi.train", "lenet_multi.compare") and "--resume" not in arguments:
+    elif module in ("lenet_multi.train", "lenet_multi.compare", "lenet_multi.launch") and "--resume" not in arguments:
         small = ["--dataset", "synthetic", "--batch-size", "32", "--epochs", "1"]
     elif "--dataset" in arguments:
         small = ["--dataset", "synthetic"]
@@ -95,6 +97,10 @@ def run_shown(line: str, monkeypatch) -> None:
     match words:
         case ["python" | ".venv/bin/python", "-m", module, *arguments] if module.startswith("lenet_multi."):
             assert run_module(module, arguments) == 0, line
+        case ["torchrun", *arguments]:  # of this environment, which may not be on the PATH
+            small = ["--dataset", "synthetic", "--batch-size", "32"]
+            command = [sys.executable, "-m", "torch.distributed.run", *arguments, *small]
+            subprocess.run(command, check=True, env=child_environment())
         case ["lenet-multi", command, *arguments] if command in __main__.COMMANDS:
             assert run_module(f"lenet_multi.{command}", arguments) == 0, line
         case ["lenet-multi", *arguments]:

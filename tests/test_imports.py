@@ -21,10 +21,17 @@ NAMED = {
     ("lenet_multi.comparison.plan", "lenet_multi.compare"),
     ("lenet_multi.comparison.runner", "lenet_multi.compare"),
     ("lenet_multi.comparison.runner", "lenet_multi.train"),
+    ("lenet_multi.launch", "lenet_multi.train"),
     ("lenet_multi.runs.trainer", "lenet_multi.train"),
 }
 # These import modules by name; `compare_port` those of its user.
-IMPORT_BY_NAME = {"lenet_multi", "lenet_multi.__main__", "lenet_multi.backends", "lenet_multi.compare_port"}
+IMPORT_BY_NAME = {
+    "lenet_multi",
+    "lenet_multi.__main__",
+    "lenet_multi.backends",
+    "lenet_multi.compare_port",
+    "lenet_multi.distributed",
+}
 MOST_LINES = 370
 
 

@@ -11,7 +11,7 @@ from conftest import needs_two, subset, with_installed
 from PIL import Image
 
 import lenet_multi
-from lenet_multi import activations, compare, diagram, evaluate, export, parity, predict, shapes, train
+from lenet_multi import activations, compare, diagram, evaluate, export, launch, parity, predict, shapes, train
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -46,6 +46,7 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
     Image.fromarray(np.zeros((40, 30, 3), np.uint8)).save("boot.jpg")
     mains = {
         "lenet_multi.train": train.main,
+        "lenet_multi.launch": launch.main,
         "lenet_multi.evaluate": evaluate.main,
         "lenet_multi.shapes": shapes.main,
         "lenet_multi.compare": compare.main,
@@ -54,7 +55,7 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         "lenet_multi.export": export.main,
         "lenet_multi.predict": predict.main,
     }
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 16
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
             parity.parser().parse_args(arguments)
@@ -64,6 +65,7 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         ]  # this data set has no class names
         small = {
             "lenet_multi.train": ["--dataset", str(small_folder), "--batch-size", "32"],
+            "lenet_multi.launch": ["--dataset", str(small_folder), "--batch-size", "32"],
             "lenet_multi.compare": ["--dataset", str(small_folder), "--batch-size", "32"],
             "lenet_multi.activations": ["--dataset", str(small_folder)],
         }.get(module, [])

@@ -35,8 +35,10 @@ with suppress_stderr():
     # Compute in full float32 on a GPU: by default TensorFlow rounds the inputs of
     # products to TensorFloat-32, which has a mantissa of 10 bits.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # Start TensorFlow while its messages are suppressed.
-    tf.config.list_logical_devices()
+    # Start TensorFlow while its messages are suppressed. A worker of several starts it
+    # when it joins the others.
+    if "TF_CONFIG" not in os.environ:
+        tf.config.list_logical_devices()
 
 FRAMEWORK = "TensorFlow"
 VERSION = tf.__version__

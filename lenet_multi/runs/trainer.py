@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_multi.backends import load_backend, require_installed
+from lenet_multi.backends import canonical_name, load_backend, require_installed
 from lenet_multi.data import Dataset, is_image_folder, require_fit
 from lenet_multi.data.image_folder import TEST_FRACTION, has_test_folder
+from lenet_multi.distributed import is_worker
+from lenet_multi.distributed.workers import Workers, joined_workers, serves
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
+from lenet_multi.runs.agreement import shared_by_workers
 from lenet_multi.runs.checkpoint import (
     CHECKPOINT,
     Run,
@@ -69,11 +72,23 @@ def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None
             args.tensorboard = True
     if args.tensorboard:
         require_tensorboard()
-    with exit_on_termination(), locked_run(args.out) if args.out else nullcontext():
+    backend_name = _backend_name(args)
+    if serves(backend_name):
+        load_backend(backend_name)  # does not return
+    # A worker locks the folder when it knows whether it is the one that saves.
+    locks = args.out and not is_worker(backend_name)
+    with exit_on_termination(), locked_run(args.out) if locks else nullcontext():
         if args.resume:
             resume_run(args, after_epoch)
         else:
             start_run(args, after_epoch)
+
+
+def _backend_name(args: argparse.Namespace) -> str:
+    """The canonical name of the backend that trains."""
+    if args.backend is None and args.resume and args.out:
+        return load_run(args.out).backend
+    return canonical_name(DEFAULTS["backend"] if args.backend is None else args.backend)
 
 
 def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
@@ -190,11 +205,35 @@ def train_run(
 ) -> None:
     """Train until the epochs are done or `after_epoch` stops, with a checkpoint after each; then write the outputs.
 
+    Of several workers, worker 0 saves, calls `after_epoch` and prints.
+
     Raises:
-        UserError: when the data does not fit, the folder cannot be used, or the loss diverges.
+        UserError: when the data does not fit, the folder cannot be used, the loss diverges, or the workers cannot train
+            together.
         KeyboardInterrupt: on Ctrl-C; its text says what was saved.
     """
+    with joined_workers(run.backend) as workers:
+        if workers is None:
+            _train(args, run, parameters, dataset, after_epoch)
+            return
+        if run.loop == "fast":
+            raise UserError("the fast loop runs in one process: pass --loop plain")
+        if workers.rank > 0:
+            args = argparse.Namespace(**{**vars(args), "out": None, "tensorboard": False})
+        with locked_run(args.out) if args.out else nullcontext():
+            _train(args, run, parameters, dataset, after_epoch, workers)
+
+
+def _train(
+    args: argparse.Namespace,
+    run: Run,
+    parameters: Parameters | None,
+    dataset: Dataset,
+    after_epoch: AfterEpoch | None,
+    workers: Workers | None = None,
+) -> None:
     settings, out = run.settings, args.out
+    is_quiet = workers is not None and workers.rank > 0
     require_fit(run.architecture, dataset)
     if settings.batch_size > settings.num_train:
         given = "--batch-size" if args.batch_size is not None else "the default batch size of"
@@ -205,10 +244,13 @@ def train_run(
     backend = load_backend(run.backend, fast=run.loop == "fast")
     saved = out is not None
     require_memory(backend, run.architecture, args.device, settings.batch_size, training=True, saved=saved)
-    net = backend.LeNet(run.architecture, settings.seed, args.device)
+    device = workers.device(args.device, backend.available_devices()) if workers else args.device
+    net = backend.LeNet(run.architecture, settings.seed, device)
     run = replace(run, loop=loop_of(backend, net))  # a fast backend may have no faster loop for this network
     if parameters is not None:
         backend.set_parameters(net, parameters)
+    if workers:
+        workers.require_equal(shared_by_workers(run, dataset, backend, net))
 
     log: EventLog | None = None
 
@@ -222,9 +264,12 @@ def train_run(
         if out:
             segment = finished_segment(run, backend, backend.device_of(net), recorder)
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
-        return bool(after_epoch and after_epoch(net, point))
+        return bool(not is_quiet and after_epoch and after_epoch(net, point))
 
-    recorder = ScheduledRecorder(settings.epochs, run.epochs_done, run.points, after_epoch=save_epoch)
+    recorder = ScheduledRecorder(
+        settings.epochs, run.epochs_done, run.points, after_epoch=save_epoch, is_quiet=is_quiet
+    )
+    train = workers.engine.train if workers else backend.train
     try:
         if out:
             # Also before the first epoch, so that a run killed during it can be resumed.
@@ -234,17 +279,19 @@ def train_run(
         for last_epoch, lr in lr_schedule(settings):
             if recorder.epochs_done < last_epoch and not recorder.stop_training:
                 recorder.first_epoch = recorder.epochs_done
-                backend.train(
-                    net, dataset.train, dataset.test, last_epoch, lr, settings.batch_size, settings.seed, recorder
-                )
+                train(net, dataset.train, dataset.test, last_epoch, lr, settings.batch_size, settings.seed, recorder)
     except KeyboardInterrupt:
         recorder.hide()
+        if is_quiet:
+            raise
         if not out or not (out / CHECKPOINT).exists():
             raise KeyboardInterrupt("nothing was saved" if out else "nothing was saved without --out DIR") from None
         raise KeyboardInterrupt(f"{_state_of(out)}; continue with: {resume_command(args)}") from None
     except DivergenceError as problem:
         recorder.hide()
         raise DivergenceError(f"{problem}; {_state_of(out)}" if out else str(problem)) from None
+    if is_quiet:
+        return
     if out:
         write_outputs(out, load_run(out))
     print(closing_lines(recorder.points[-1], recorder.examples_per_sec, backend.device_of(net)), flush=True)

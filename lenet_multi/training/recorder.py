@@ -53,6 +53,7 @@ class Recorder:
             place to save a checkpoint. If it returns True, the training stops, complete as it stands.
         show: called with the points after each new one: the place to draw; the notebook's animation when None.
         reports_per_epoch: how often to record the means; at most once per batch.
+        is_quiet: whether to show nothing, as for a worker beside the one that shows.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Recorder:
         after_epoch: AfterEpoch | None = None,
         show: Callable[[list[Point]], None] | None = None,
         reports_per_epoch: int = 5,
+        is_quiet: bool = False,
     ) -> None:
         self.epochs_done = self.first_epoch = self._began_at = first_epoch
         self.points = list(points or [])
@@ -72,6 +74,7 @@ class Recorder:
         self._began = 0.0
         self.after_epoch = after_epoch
         self.stop_training = False
+        self.is_quiet = is_quiet
         self._show = show
         self._reports_per_epoch = reports_per_epoch
         self._bar: tqdm | None = None
@@ -85,7 +88,7 @@ class Recorder:
         if num_epochs <= self.first_epoch:
             least = f"more than the {self.first_epoch} already done" if self.first_epoch else "at least 1"
             raise UserError(f"num_epochs {num_epochs}, expected {least}")
-        if self._show is None:
+        if self._show is None and not self.is_quiet:
             from lenet_multi.training.curves import animation
 
             self._show = animation(num_epochs)
@@ -93,7 +96,7 @@ class Recorder:
         self._bar = tqdm(
             total=num_epochs,
             initial=self.first_epoch,
-            disable=None if sys.stderr is not None else True,  # a program may have no standard error
+            disable=None if sys.stderr is not None and not self.is_quiet else True,  # a program may have no stderr
             mininterval=0,
             miniters=0,
             leave=False,
@@ -136,7 +139,8 @@ class Recorder:
     def close(self, device: str) -> None:
         """Print the closing lines."""
         self.hide()
-        print(closing_lines(self.points[-1], self.examples_per_sec, device), flush=True)
+        if not self.is_quiet:
+            print(closing_lines(self.points[-1], self.examples_per_sec, device), flush=True)
 
     @property
     def is_shown(self) -> bool:

@@ -47,7 +47,7 @@ class ScheduledRecorder(Recorder):
 
     def end_epoch(self, net: Any, epochs_done: int, test_acc: float) -> None:
         super().end_epoch(net, epochs_done, test_acc)
-        if not self.is_shown:
+        if not self.is_shown and not self.is_quiet:
             say(f"epoch {epochs_done} of {self._num_epochs}: {epoch_figures(self.points[-1])}")
 
     def close(self, device: str) -> None:

@@ -105,6 +105,7 @@ RUNS = [
     f"train {QUICK} --lr 0.1 --out first",
     f"train {QUICK} --lr 0.1 --fast --out second",
     "train --resume --out first --epochs 2",
+    f"launch --workers 2 -- train {QUICK} --lr 0.1 --out two",
     "evaluate --weights first --dataset data",
     "shapes",
     "parity --dataset data",

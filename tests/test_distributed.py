@@ -1,0 +1,204 @@
+"""Several workers compute the run of one process, in every framework, and fail together."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import INSTALLED, write_folder
+
+from lenet_multi import launch, train
+from lenet_multi.checks.measurement import relative_error
+from lenet_multi.data import Split
+from lenet_multi.distributed.environment import environments
+from lenet_multi.distributed.shares import ShareSampler, share_of
+from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
+from lenet_multi.runs.weights import load_weights
+from lenet_multi.system.process import child_environment
+
+# 401 examples in batches of 40: an epoch has 11 steps, the last of one example, so that some workers have no share.
+TRAINING = ["--batch-size", "40", "--lr", "0.1", "--activation", "tanh", "--device", "cpu"]
+EPOCHS = 5  # 55 steps
+# Workers add the same numbers in another order; each step rounds its weights anew. Seen: at most 3e-6.
+TOLERANCE = 2e-5
+PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "some", num_train=401, num_test=101)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", *arguments]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**child_environment(), "CUDA_VISIBLE_DEVICES": "-1", **variables}
+
+
+def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(), timeout=PATIENCE)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def require_same_run(out: Path, expected: Path) -> None:
+    (found_run, found), (expected_run, parameters) = load_checkpoint(out), load_checkpoint(expected)
+    assert [point.epoch for point in found_run.points] == [point.epoch for point in expected_run.points]
+    for point, other in zip(found_run.points, expected_run.points, strict=True):
+        assert point.train_loss == pytest.approx(other.train_loss, rel=TOLERANCE)
+        assert point.train_acc == pytest.approx(other.train_acc, abs=0.003)  # an example near the border
+    for name, value in parameters.items():
+        assert relative_error(found[name], value, least=0.1) < TOLERANCE, name
+
+
+@pytest.fixture(scope="module", params=INSTALLED)
+def one_process(request, folder, tmp_path_factory) -> tuple[str, Path]:
+    """A backend, and its run in one process."""
+    out = tmp_path_factory.mktemp("one") / "run"
+    options = ["--backend", request.param, "--dataset", str(folder), "--epochs", str(EPOCHS), "--out", str(out)]
+    run("lenet_multi.train", *options, *TRAINING)
+    return request.param, out
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_several_workers_compute_the_run_of_one_process(num_workers, one_process, folder, tmp_path):
+    name, expected = one_process
+    options = ["--backend", name, "--dataset", str(folder), "--epochs", str(EPOCHS), "--out", str(tmp_path / "run")]
+    done = run("lenet_multi.launch", "--workers", str(num_workers), "--", "train", *options, *TRAINING)
+    require_same_run(tmp_path / "run", expected)
+    assert len(done.stdout.splitlines()) == 2  # only worker 0 prints
+    assert done.stderr.count("epoch 1 of 5: ") == 1
+    variable = {"torch": "WORLD_SIZE", "tensorflow": "TF_CONFIG", "mxnet": "DMLC_NUM_WORKER"}[name]
+    assert f"worker {num_workers - 1}: " in done.stderr
+    assert done.stderr.count(f"{variable}=") == num_workers + 2 * (name == "mxnet")
+
+
+def test_a_run_goes_on_with_another_number_of_workers_and_in_another_framework(folder, tmp_path):
+    """Compared with the run of the first framework, whose steps the others take too."""
+    expected, relay = tmp_path / "expected", tmp_path / "relay"
+    first, second, third = (INSTALLED[i % len(INSTALLED)] for i in range(3))
+    start = ["--dataset", str(folder), "--backend", first, *TRAINING]
+    run("lenet_multi.train", *start, "--epochs", "3", "--out", str(expected))
+    run("lenet_multi.train", *start, "--epochs", "1", "--out", str(relay))
+    resume = ["--resume", "--device", "cpu", "--out", str(relay)]
+    run("lenet_multi.launch", "--workers", "2", "--", "train", *resume, "--epochs", "2", "--backend", second)
+    run("lenet_multi.train", *resume, "--epochs", "3", "--backend", third)
+    require_same_run(relay, expected)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder, tmp_path):
+    out = tmp_path / "run"
+    options = ["--backend", name, "--dataset", str(folder), "--epochs", "400", "--out", str(out), *TRAINING]
+    process = subprocess.Popen(
+        command("lenet_multi.launch", "--workers", "2", "--", "train", *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not ((out / CHECKPOINT).exists() and load_checkpoint(out)[0].epochs_done >= 1):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("error: worker 1 was killed by SIGKILL, and the others were ended")
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    done = load_checkpoint(out)[0].epochs_done
+    assert 1 <= done < 400
+
+
+def test_workers_that_differ_are_told(folder, tmp_path):
+    """The same variables, but not the same options."""
+    name = INSTALLED[0]
+    outcomes = []
+    for number, (_, _, variables) in enumerate(environments(name, ["127.0.0.1"] * 2, launch.free_ports(2))):
+        options = ["--backend", name, "--dataset", str(folder), "--epochs", "1", *TRAINING, "--seed", str(number)]
+        outcomes.append(
+            subprocess.Popen(
+                command("lenet_multi.train", *options), stderr=subprocess.PIPE, text=True, env=environment(**variables)
+            )
+        )
+    for number, process in enumerate(outcomes):
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 2
+        assert errors.startswith(f"error: worker {number}: the workers differ in the options (")
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="needs PyTorch")
+def test_torchrun_starts_workers_too(folder, tmp_path):
+    options = ["--dataset", str(folder), "--epochs", "1", "--out", str(tmp_path / "run"), *TRAINING]
+    run("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lenet_multi.train", *options)
+    assert load_weights(tmp_path / "run")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--workers", "2"], "launch needs a command after --"),
+        (["--", "evaluate"], "launch needs a command after --"),
+        (["--workers", "0", "--", "train"], "--workers: invalid value '0'"),
+        (["--", "train", "--fast"], "the fast loop runs in one process: omit --fast"),
+        (["--", "train", "--lr", "x"], "--lr: invalid value 'x'"),
+        (["--", "train", "--backend", "caffe"], "unknown backend 'caffe'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, told, capsys):
+    assert launch.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+
+
+def test_on_several_hosts_the_commands_are_printed(capsys):
+    assert launch.main(["--workers", "3", "--hosts", "a,b", "--", "train", "--backend", INSTALLED[0]]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2] == "# worker 2, on a"
+    assert printed[-1].endswith(f"python -m lenet_multi.train --backend {INSTALLED[0]}")
+
+
+# Shares
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 7])
+def test_the_shares_of_a_batch_are_the_batch(num_workers):
+    whole = ShareSampler(23, 5, seed=1)
+    shares = [ShareSampler(23, 5, seed=1, rank=rank, num_workers=num_workers) for rank in range(num_workers)]
+    for i, (index, *own) in enumerate(zip(whole, *shares, strict=True)):
+        weights = [share.weight(i) for share in shares]
+        parts = [part for part, weight in zip(own, weights, strict=True) if weight]
+        assert sorted(np.concatenate(parts)) == sorted(index)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert all(len(part) for part in own)  # a stand-in where there is no share
+        assert whole.batch_len(i) == len(index)
+
+
+def test_the_shares_of_a_split_are_the_split():
+    split = Split(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), np.arange(10, dtype=np.uint8))
+    shares = [share_of(split, rank, 3) for rank in range(3)]
+    assert sorted(label for share in shares for label in share.labels) == list(range(10))
+    assert len(share_of(split.subset(2), 2, 3)) == 0
+
+
+def test_a_hosts_workers_are_counted_from_zero():
+    local = [variables["LOCAL_RANK"] for _, _, variables in environments("torch", ["a", "b", "a", "b"], [29500])]
+    assert local == ["0", "0", "1", "1"]
+
+
+def test_training_alone_ignores_the_variables_of_other_frameworks(folder, monkeypatch, capsys):
+    name = INSTALLED[0]
+    other = {"torch": "DMLC_ROLE", "tensorflow": "WORLD_SIZE", "mxnet": "WORLD_SIZE"}[name]
+    monkeypatch.setenv(other, "1")
+    assert train.main(["--backend", name, "--dataset", str(folder), "--epochs", "1", *TRAINING]) == 0
+    assert re.search("test acc", capsys.readouterr().out)
