@@ -1,7 +1,7 @@
 """Train with several worker processes that compute the run of one.
 
     python -m lenet_multi.launch --workers 2 -- train --backend torch --out runs/two
-    python -m lenet_multi.launch --workers 4 --hosts a,b -- train --backend mxnet --out runs/four
+    python -m lenet_multi.launch --workers 4 --hosts a,b -- train --backend torch --out runs/four
 
 On this machine it starts the workers, and ends them all if one fails. With `--hosts` it prints the commands to start on
 each. Each framework's own tools can start the workers too: this command sets the variables that they set, and says
@@ -10,6 +10,7 @@ which. `docs/scale.md` explains them.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shlex
 import signal
@@ -20,12 +21,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
+from queue import Queue
 
 from lenet_multi.backends import require_installed
 from lenet_multi.distributed.environment import Variables, environments
 from lenet_multi.errors import UserError
-from lenet_multi.runs.checkpoint import load_run
-from lenet_multi.runs.options import DEFAULTS, run_parser
+from lenet_multi.runs.options import run_parser
+from lenet_multi.runs.selection import selected_backend
 from lenet_multi.system.child_processes import ON_POSIX
 from lenet_multi.system.command import run_command
 from lenet_multi.system.machine import available_cores
@@ -42,18 +45,24 @@ FAILED_STATUS = 1
 
 
 @dataclass
-class Started:
-    """A process of the run, by its name."""
+class WorkerProcess:
+    """A process of the run, by its name. MXNet has a scheduler and a server besides its workers."""
 
     name: str
     process: subprocess.Popen[str]
+
+    @property
+    def is_worker(self) -> bool:
+        return self.name.startswith("worker")
 
 
 def parser() -> Parser:
     made = Parser(
         "python -m lenet_multi.launch", "Train with several workers: launch [OPTIONS] -- train [OPTIONS OF TRAIN]"
     )
-    made.add_argument("--workers", type=positive_int, default=2, metavar="N", help="worker processes (default: 2)")
+    made.add_argument(
+        "--workers", type=positive_int, metavar="N", help="worker processes (default: one for each host, or 2)"
+    )
     made.add_argument(
         "--hosts",
         type=name_list,
@@ -70,17 +79,19 @@ def command(argv: Sequence[str] | None = None) -> int:
     if not rest or rest[0] != "train":
         raise UserError("launch needs a command after --, as in: launch --workers 2 -- train --backend torch")
     backend_name = backend_of(rest[1:])
-    hosts = [(args.hosts or [LOCAL])[i % len(args.hosts or [LOCAL])] for i in range(args.workers)]
+    num_workers = args.workers or (len(args.hosts) if args.hosts else 2)
+    hosts = list(islice(cycle(args.hosts or [LOCAL]), num_workers))
     training = ["-m", "lenet_multi.train", *rest[1:]]
     if args.hosts:
-        ports = [FIRST_PORT + i for i in range(args.workers)]
+        require_addresses(backend_name, hosts)
+        ports = [FIRST_PORT + i for i in range(num_workers)]
         for name, host, variables in environments(backend_name, hosts, ports):
             print(f"# {name}, on {host}\n{in_shell(variables, ['python', *training])}")
         return 0
     if not ON_POSIX:
         raise UserError("launch cannot start workers on Windows: set the variables that --hosts shows, and run train")
     with exit_on_termination():
-        return run_workers(environments(backend_name, hosts, free_ports(args.workers)), training)
+        return run_workers(environments(backend_name, hosts, free_ports(num_workers)), training)
 
 
 def backend_of(words: Sequence[str]) -> str:
@@ -90,17 +101,23 @@ def backend_of(words: Sequence[str]) -> str:
         UserError: if they are wrong.
     """
     args = run_parser("python -m lenet_multi.train", "").parse_args(words)
-    name = args.backend
-    if name is None:
-        name = load_run(args.out).backend if args.resume and args.out else DEFAULTS["backend"]
     if args.loop == "fast":
         raise UserError("the fast loop runs in one process: omit --fast")
-    return require_installed(name)
+    return require_installed(selected_backend(args))
 
 
-def in_shell(variables: Variables, words: Sequence[str]) -> str:
-    """A command with its variables, for a shell."""
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), shlex.join(words)])
+def require_addresses(backend_name: str, hosts: Sequence[str]) -> None:
+    """Refuse names of hosts for MXNet, which listens at addresses only."""
+    for host in hosts if backend_name == "mxnet" else ():
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise UserError(f"--hosts: MXNet needs addresses, such as 192.168.0.2, not names such as {host}") from None
+
+
+def in_shell(variables: Variables, words: Sequence[str] = ()) -> str:
+    """Variables, and a command that they are set for, as a shell takes them."""
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *map(shlex.quote, words)])
 
 
 def free_ports(count: int) -> list[int]:
@@ -122,13 +139,13 @@ def run_workers(processes: Sequence[tuple[str, str, Variables]], training: Seque
         The exit status: 0, that of the first one that failed, or 1 if it was killed.
     """
     threads = str(max(1, available_cores() // sum(name.startswith("worker") for name, _, _ in processes)))
-    shares = {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
+    shares = {name: os.environ.get(name, threads) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
     parent_pipe = os.pipe()
-    started: list[Started] = []
+    started: list[WorkerProcess] = []
     printer = ErrorPrinter()
     try:
         for name, _, variables in processes:
-            say(f"{name}: {in_shell(variables | shares, [])}")
+            say(f"{name}: {in_shell(variables | shares)}")
             process = subprocess.Popen(
                 [sys.executable, *training],
                 stdin=subprocess.DEVNULL,
@@ -139,12 +156,12 @@ def run_workers(processes: Sequence[tuple[str, str, Variables]], training: Seque
                 pass_fds=parent_pipe[:1],
                 env=child_environment() | shares | variables | {PARENT_PIPE: str(parent_pipe[0])},
             )
-            started.append(Started(name, process))
+            started.append(WorkerProcess(name, process))
             printer.follow(process)
         return wait_for_all(started, printer)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
         for each in started:
-            each.process.send_signal(signal.SIGINT)
+            each.process.send_signal(signal.SIGINT if isinstance(end, KeyboardInterrupt) else signal.SIGTERM)
         end_all(started)
         printer.finish()
         raise
@@ -154,30 +171,44 @@ def run_workers(processes: Sequence[tuple[str, str, Variables]], training: Seque
             os.close(descriptor)
 
 
-def wait_for_all(started: Sequence[Started], printer: ErrorPrinter) -> int:
-    while any(each.process.poll() is None for each in started):
-        failed = next((each for each in started if each.process.poll()), None)
-        if failed:
-            for each in started:
-                if each.process.poll() is None:
-                    each.process.terminate()
-            end_all(started)
-            printer.finish()
-            status = failed.process.returncode
-            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-            say(f"error: {failed.name} {how}, and the others were ended: start again, with --resume if it has --out")
-            return status if status > 0 else FAILED_STATUS
-        time.sleep(0.05)
+def wait_for_all(started: Sequence[WorkerProcess], printer: ErrorPrinter) -> int:
+    """Wait until all processes have ended, or one has failed: then end the others, and say which one."""
+    ended: Queue[WorkerProcess] = Queue()
+
+    def wait_for(each: WorkerProcess) -> None:
+        each.process.wait()
+        ended.put(each)
+
+    for each in started:
+        threading.Thread(target=wait_for, args=(each,), daemon=True).start()
+    for _ in started:
+        first = ended.get()
+        status = first.process.returncode
+        if status == 0:
+            continue
+        if status < 0:
+            printer.mute()  # the others only miss this one
+        for each in started:
+            if each.process.poll() is None:
+                each.process.terminate()
+        end_all(started)
+        printer.finish()
+        if status < 0:
+            say(
+                f"error: {first.name} was killed by {signal.Signals(-status).name}, and the others were ended: start "
+                "again, with --resume if the run has --out"
+            )
+        return status if status > 0 else FAILED_STATUS
     printer.finish()
-    return max(abs(each.process.returncode) for each in started)
+    return 0
 
 
-def end_all(started: Sequence[Started], at_once: bool = False) -> None:
-    """Wait for processes that end, and kill those that do not."""
+def end_all(started: Sequence[WorkerProcess], at_once: bool = False) -> None:
+    """Wait for workers that end, and kill those that do not, and MXNet's scheduler and server, which save nothing."""
     deadline = time.monotonic() + (0 if at_once else END_SECONDS)
     for each in started:
         try:
-            each.process.wait(max(0.0, deadline - time.monotonic()))
+            each.process.wait(max(0.0, deadline - time.monotonic()) if each.is_worker else 0)
         except subprocess.TimeoutExpired:
             each.process.kill()
             each.process.wait()
@@ -190,6 +221,7 @@ class ErrorPrinter:
         self._printed: set[str] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._is_muted = False
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         thread = threading.Thread(target=self._pass_on, args=(process,), daemon=True)
@@ -201,10 +233,15 @@ class ErrorPrinter:
         with process.stderr as lines:
             for line in lines:
                 with self._lock:
-                    is_new = not line.startswith("error: ") or line not in self._printed
+                    is_error = line.startswith("error: ")
+                    is_repeated = is_error and (self._is_muted or line in self._printed)
                     self._printed.add(line)
-                    if is_new:
+                    if not is_repeated:
                         say(line.rstrip("\n"))
+
+    def mute(self) -> None:
+        """Print no more `error:` lines."""
+        self._is_muted = True
 
     def finish(self) -> None:
         """Wait until all is printed that the processes wrote before they ended."""

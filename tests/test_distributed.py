@@ -1,23 +1,31 @@
 """Several workers compute the run of one process, in every framework, and fail together."""
 
+import hashlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, write_folder
+from conftest import INSTALLED, needs, write_folder
 
 from lenet_multi import launch, train
 from lenet_multi.checks.measurement import relative_error
 from lenet_multi.data import Split
+from lenet_multi.distributed import is_worker
 from lenet_multi.distributed.environment import environments
 from lenet_multi.distributed.shares import ShareSampler, share_of
+from lenet_multi.distributed.workers import Workers
+from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
+from lenet_multi.runs.outputs import require_unchanged
 from lenet_multi.runs.weights import load_weights
 from lenet_multi.system.process import child_environment
 
@@ -96,7 +104,7 @@ def test_a_run_goes_on_with_another_number_of_workers_and_in_another_framework(f
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder, tmp_path):
     out = tmp_path / "run"
-    options = ["--backend", name, "--dataset", str(folder), "--epochs", "400", "--out", str(out), *TRAINING]
+    options = ["--backend", name, "--dataset", str(folder), "--epochs", "40", "--out", str(out), *TRAINING]
     process = subprocess.Popen(
         command("lenet_multi.launch", "--workers", "2", "--", "train", *options),
         stdout=subprocess.PIPE,
@@ -113,10 +121,93 @@ def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder
     os.kill(int(children[-1]), signal.SIGKILL)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert errors.splitlines()[-1].startswith("error: worker 1 was killed by SIGKILL, and the others were ended")
+    told = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert told[0].startswith("error: worker 1 was killed by SIGKILL, and the others were ended")
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     done = load_checkpoint(out)[0].epochs_done
-    assert 1 <= done < 400
+    assert 1 <= done < 40
+    # With another number of workers; then the finished run, which they do not train.
+    resume = ["--resume", "--out", str(out), "--device", "cpu"]
+    for _ in range(2):
+        printed = run("lenet_multi.launch", "--workers", "3", "--", "train", *resume)
+        assert len(printed.stdout.splitlines()) == 2
+    assert load_checkpoint(out)[0].epochs_done == 40
+
+
+class FakeEngine:
+    """Sums over two workers, of which the other one sends these numbers."""
+
+    def __init__(self, other: dict[str, list[float]]) -> None:
+        self.other = iter(other.values())
+
+    def total(self, numbers):
+        return [own + other for own, other in zip(numbers, next(self.other), strict=True)]
+
+
+@pytest.mark.parametrize("differs", [None, "the data", "the options"])
+def test_what_differs_between_workers_is_named(differs):
+    described = {"the data": "a" * 64, "the options": "lr 0.1"}
+    other = {
+        name: [float(byte) for byte in hashlib.sha256((text + "!" * (name == differs)).encode()).digest()[:8]]
+        for name, text in described.items()
+    }
+    workers = Workers(1, 2, cast(Any, FakeEngine(other)))
+    if differs is None:
+        workers.require_equal(described)
+        return
+    with pytest.raises(UserError) as problem:
+        workers.require_equal(described)
+    shown = " (lr 0.1 here)" if differs == "the options" else ""
+    assert str(problem.value) == f"worker 1: the workers differ in {differs}{shown}: use the same for all workers"
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "expected"),
+    [
+        ("torch", {"WORLD_SIZE": "2"}, False),
+        ("torch", {"WORLD_SIZE": "2", "RANK": "0"}, True),
+        ("torch", {"DMLC_ROLE": "worker"}, False),
+        ("tensorflow", {"TF_CONFIG": "{}"}, False),
+        ("tensorflow", {"TF_CONFIG": '{"cluster": {}, "task": {}}'}, True),
+        ("mxnet", {"DMLC_ROLE": "worker"}, True),
+        ("mxnet", {}, False),
+    ],
+)
+def test_the_variables_that_make_a_process_a_worker(name, variables, expected, monkeypatch):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert is_worker(name) == expected
+
+
+@pytest.mark.skipif("tensorflow" not in INSTALLED, reason="needs TensorFlow")
+def test_tensorflows_chief_is_the_first_worker(folder, tmp_path):
+    ports = launch.free_ports(2)
+    cluster = {"chief": [f"127.0.0.1:{ports[0]}"], "worker": [f"127.0.0.1:{ports[1]}"]}
+    options = ["--backend", "tensorflow", "--dataset", str(folder), "--epochs", "1", *TRAINING]
+    processes = [
+        subprocess.Popen(
+            command("lenet_multi.train", *options),
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": task, "index": 0}})),
+        )
+        for task in ("chief", "worker")
+    ]
+    printed = [process.communicate(timeout=PATIENCE)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [len(text.splitlines()) for text in printed] == [2, 0]
+
+
+def test_a_folder_that_another_run_took_meanwhile_is_refused(folder, tmp_path):
+    run("lenet_multi.train", "--dataset", str(folder), "--epochs", "1", "--out", str(tmp_path / "run"), *TRAINING)
+    found = load_checkpoint(tmp_path / "run")[0]
+    require_unchanged(tmp_path / "run", found, resumed=True)
+    require_unchanged(tmp_path / "other", found, resumed=False)
+    with pytest.raises(UserError, match="is the folder of another process, too"):
+        require_unchanged(tmp_path / "run", found, resumed=False)
+    with pytest.raises(UserError, match="another process has continued the run"):
+        require_unchanged(tmp_path / "run", replace(found, segments=[]), resumed=True)
 
 
 def test_workers_that_differ_are_told(folder, tmp_path):
@@ -133,7 +224,7 @@ def test_workers_that_differ_are_told(folder, tmp_path):
     for number, process in enumerate(outcomes):
         _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2
-        assert errors.startswith(f"error: worker {number}: the workers differ in the options (")
+        assert errors.startswith(f"error: worker {number}: the workers differ in the options (epochs 1, ")
 
 
 @pytest.mark.skipif("torch" not in INSTALLED, reason="needs PyTorch")
@@ -149,6 +240,11 @@ def test_torchrun_starts_workers_too(folder, tmp_path):
         (["--workers", "2"], "launch needs a command after --"),
         (["--", "evaluate"], "launch needs a command after --"),
         (["--workers", "0", "--", "train"], "--workers: invalid value '0'"),
+        pytest.param(
+            ["--hosts", "a,b", "--", "train", "--backend", "mxnet"],
+            "MXNet needs addresses, such as 192.168.0.2",
+            marks=needs("mxnet"),
+        ),
         (["--", "train", "--fast"], "the fast loop runs in one process: omit --fast"),
         (["--", "train", "--lr", "x"], "--lr: invalid value 'x'"),
         (["--", "train", "--backend", "caffe"], "unknown backend 'caffe'"),
@@ -162,7 +258,8 @@ def test_what_is_wrong_is_one_line(arguments, told, capsys):
 
 
 def test_on_several_hosts_the_commands_are_printed(capsys):
-    assert launch.main(["--workers", "3", "--hosts", "a,b", "--", "train", "--backend", INSTALLED[0]]) == 0
+    hosts = ["--workers", "3", "--hosts", "a,b"]
+    assert launch.main([*hosts, "--", "train", "--backend", INSTALLED[0]]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2] == "# worker 2, on a"
     assert printed[-1].endswith(f"python -m lenet_multi.train --backend {INSTALLED[0]}")

@@ -21,7 +21,7 @@ if "bool" not in vars(numpy):
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 # MXNet's default engine computes in a second thread. The OpenMP threads of the second
 # thread and of Python's compete for the cores. This engine computes in Python's thread.
-# It cannot wait for other processes, as workers do.
+# Workers need the default engine: this one cannot wait for other processes.
 if "DMLC_ROLE" not in os.environ:
     os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 

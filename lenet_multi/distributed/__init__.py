@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from lenet_multi.distributed.interface import Engine
 
-# The variable that makes a process a worker: of torchrun, of TensorFlow, and of MXNet.
-WORKER_VARIABLE = {
-    "torch": "WORLD_SIZE",
-    "tensorflow": "TF_CONFIG",
-    "mxnet": "DMLC_ROLE",
+# The variables that make a process a worker. Other programs set WORLD_SIZE alone.
+WORKER_VARIABLES = {
+    "torch": ("WORLD_SIZE", "RANK"),
+    "tensorflow": ("TF_CONFIG",),
+    "mxnet": ("DMLC_ROLE",),
 }
 
 
@@ -31,7 +31,8 @@ def is_worker(backend_name: str) -> bool:
     Args:
         backend_name: canonical name.
     """
-    return bool(os.environ.get(WORKER_VARIABLE[backend_name]))
+    values = [os.environ.get(name, "") for name in WORKER_VARIABLES[backend_name]]
+    return all(values) and (backend_name != "tensorflow" or '"cluster"' in values[0])
 
 
 def load_engine(backend_name: str) -> Engine:

@@ -45,7 +45,7 @@ def _tensorflow(
     hosts: Sequence[str], ports: Sequence[int]
 ) -> list[tuple[str, str, Variables]]:
     cluster = {
-        "worker": [f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
+        "worker": [f"{host}:{port}" for host, port in zip(hosts, ports, strict=True)]
     }
     return [
         (

@@ -22,7 +22,7 @@ class Engine(Protocol):
         ...
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """The sums of numbers over all workers. Each worker calls it with as many numbers, and waits for the others."""
+        """The sums of numbers over all workers. All pass the same number of values; each call waits for the others."""
         ...
 
     def leave(self, failed: bool = False) -> None:

@@ -63,7 +63,7 @@ def total(numbers: Sequence[float]) -> list[float]:
     # The store holds float32: send each number in two parts.
     exact = numpy.array(numbers, numpy.float64)
     high = exact.astype(numpy.float32)
-    low = (exact - high).astype(numpy.float32)
+    low = numpy.where(numpy.isfinite(exact), exact - high, 0).astype(numpy.float32)
     sums = np.array(numpy.concatenate([high, low]))
     add_up(f"total of {len(numbers)}", sums)
     high, low = sums.asnumpy().astype(numpy.float64).reshape(2, -1)
@@ -75,8 +75,9 @@ def leave(failed: bool = False) -> None:
     if failed:
         store = key_value_store().handle
         check_call(_LIB.MXKVStoreSetBarrierBeforeExit(store, 0))
-    key_value_store.cache_clear()  # the store disconnects when nothing refers to it
-    gc.collect()
+    new_key.cache_clear()
+    key_value_store.cache_clear()
+    gc.collect()  # the store disconnects when nothing refers to it
 
 
 def train(

@@ -34,7 +34,12 @@ def strategy() -> tf.distribute.MultiWorkerMirroredStrategy:
 
 def join() -> tuple[int, int]:
     """Connect to the other workers, and wait for them."""
-    return strategy().cluster_resolver.task_id, strategy().num_replicas_in_sync
+    resolver = strategy().cluster_resolver
+    cluster = resolver.cluster_spec().as_dict()
+    num_chiefs, num_workers = (len(cluster.get(t, ())) for t in ("chief", "worker"))
+    # A cluster may call its first worker the chief.
+    rank = resolver.task_id + (0 if resolver.task_type == "chief" else num_chiefs)
+    return rank, num_chiefs + num_workers
 
 
 def total(numbers: Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ each other at that address. Gloo adds up the gradients of CPUs, and NCCL those o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -28,9 +29,8 @@ from lenet_multi.training.recorder import Recorder
 
 def join() -> tuple[int, int]:
     """Connect to the other workers, and wait for them."""
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    )
+    engine = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(engine, timeout=timedelta(minutes=5))
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -43,7 +43,8 @@ def total(numbers: Sequence[float]) -> list[float]:
 
 def leave(failed: bool = False) -> None:
     """Disconnect from the other workers."""
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def train(

@@ -1,9 +1,10 @@
-"""The workers of a run: they join, check that they run the same, and lose or leave each other."""
+"""The workers of a run: joining, checking that all workers run the same training, and leaving."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from lenet_multi.backends import load_backend
 from lenet_multi.distributed import is_worker, load_engine
 from lenet_multi.distributed.interface import Engine
 from lenet_multi.errors import UserError
+from lenet_multi.system.memory import is_lack_of_memory
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Workers:
     engine: Engine
 
     def device(self, asked: str, available: Sequence[str]) -> str:
-        """The device of this worker: by default each worker of a machine has a GPU of its own, as `LOCAL_RANK` says."""
+        """The device of this worker: by default the GPU that `LOCAL_RANK` numbers, or the CPU if there is none."""
         own = f"gpu:{os.environ.get('LOCAL_RANK', '')}"
-        return own if asked == "auto" and own in available else asked
+        return (own if own in available else "cpu") if asked == "auto" else asked
 
     def require_equal(self, described: Mapping[str, str]) -> None:
         """Check that descriptions of this worker's run are the same on all workers.
@@ -43,13 +45,17 @@ class Workers:
             UserError: if one differs.
         """
         for name, text in described.items():
+            shown = (
+                "" if len(text) > 150 or re.fullmatch("[0-9a-f]{64}", text) else text
+            )
             # Numbers that every engine adds up exactly.
             digest = [
                 float(byte) for byte in hashlib.sha256(text.encode()).digest()[:8]
             ]
             if self.engine.total(digest) != [self.count * number for number in digest]:
                 raise UserError(
-                    f"worker {self.rank}: the workers differ in {name} ({text[:200]} here): start all of them alike"
+                    f"worker {self.rank}: the workers differ in {name}{f' ({shown} here)' if shown else ''}: use the same "
+                    "for all workers"
                 )
 
 
@@ -63,33 +69,67 @@ def joined_workers(backend_name: str) -> Iterator[Workers | None]:
     if not is_worker(backend_name):
         yield None
         return
-    load_backend(backend_name)
-    engine = load_engine(backend_name)
     failed = True
     try:
-        rank, count = engine.join()
+        load_backend(backend_name)
+        engine = load_engine(backend_name)
+        rank, count = _joined(engine)
         try:
             yield Workers(rank, count, engine)
             failed = False
         finally:
             engine.leave(failed)
-    except (RuntimeError, ValueError) as problem:
+    except Exception as problem:
+        is_of_engine = isinstance(problem, RuntimeError) or type(
+            problem
+        ).__module__.startswith("tensorflow")
+        if (
+            not is_of_engine
+            or isinstance(problem, UserError)
+            or is_lack_of_memory(problem)
+        ):
+            raise
+        raise _lost(problem) from problem
+
+
+def _joined(engine: Engine) -> tuple[int, int]:
+    try:
+        return engine.join()
+    except ValueError as problem:  # a variable is missing or wrong
+        raise _lost(problem) from problem
+
+
+def serve(backend_name: str) -> None:
+    """Run MXNet's scheduler or a server, and do not return, if the environment makes this process one.
+
+    Raises:
+        UserError: if it cannot listen at its address.
+    """
+    if backend_name != "mxnet" or os.environ.get("DMLC_ROLE", "worker") == "worker":
+        return
+    try:
+        load_backend("mxnet")  # it serves while it is imported, and exits then
+    except RuntimeError as problem:
         if isinstance(problem, UserError):
             raise
-        raise _lost(problem) from problem
-    except Exception as problem:
-        if not type(problem).__module__.startswith("tensorflow"):
-            raise
-        raise _lost(problem) from problem
+        raise UserError(
+            f"MXNet's {os.environ['DMLC_ROLE']} cannot start at {os.environ.get('DMLC_NODE_HOST')} "
+            f"({_first_clause(problem)}): check the variables DMLC_*, and that the port is free"
+        ) from problem
 
 
 def _lost(problem: Exception) -> UserError:
-    reason = " ".join(str(problem).split())[:200]
     return UserError(
-        f"the connection to the other workers failed ({reason}): start all workers again"
+        f"the connection to the other workers failed ({_first_clause(problem)}): start all workers again"
     )
 
 
-def serves(backend_name: str) -> bool:
-    """Whether this process is MXNet's scheduler or a server, which trains nothing: it ends when MXNet is imported."""
-    return backend_name == "mxnet" and os.environ.get("DMLC_ROLE", "worker") != "worker"
+def _first_clause(problem: Exception) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    # MXNet's messages begin with a trace of C++, and TensorFlow's with the graph.
+    useful = (
+        [line for line in lines if not line.startswith(("Traceback", "File", "["))]
+        or lines
+        or [""]
+    )
+    return useful[0][:120]

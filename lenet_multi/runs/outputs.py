@@ -12,7 +12,7 @@ from typing import Any
 
 from lenet_multi.backends import BACKENDS
 from lenet_multi.errors import UserError
-from lenet_multi.runs.checkpoint import CHECKPOINT, Run
+from lenet_multi.runs.checkpoint import CHECKPOINT, Run, load_run
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.folder_lock import locked_folder
 from lenet_multi.system.names import readable
@@ -79,6 +79,23 @@ def title(run: Run) -> str:
     """The title of `curves.png`."""
     frameworks = ", then ".join(dict.fromkeys(BACKENDS[segment.backend] for segment in run.segments))
     return f"LeNet in {frameworks} on {Path(run.settings.dataset).name}"
+
+
+def require_unchanged(out: Path | None, run: Run, resumed: bool) -> None:
+    """Refuse a folder that another process has written to before this one locked it.
+
+    Args:
+        out: the folder; None if nothing is saved.
+        run: the run before it is trained.
+        resumed: whether the folder should hold it.
+
+    Raises:
+        UserError: if it has.
+    """
+    if out and (out / CHECKPOINT).exists() != resumed:
+        raise UserError(f"'{out}' is the folder of another process, too: choose another folder")
+    if out and resumed and load_run(out).epochs_done != run.epochs_done:
+        raise UserError(f"another process has continued the run in '{out}': start again")
 
 
 def remove_outputs(folder: Path) -> None:

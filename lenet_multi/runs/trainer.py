@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_multi.backends import canonical_name, load_backend, require_installed
+from lenet_multi.backends import load_backend, require_installed
 from lenet_multi.data import Dataset, is_image_folder, require_fit
 from lenet_multi.data.image_folder import TEST_FRACTION, has_test_folder
 from lenet_multi.distributed import is_worker
-from lenet_multi.distributed.workers import Workers, joined_workers, serves
+from lenet_multi.distributed.workers import Workers, joined_workers, serve
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
 from lenet_multi.runs.agreement import shared_by_workers
@@ -32,8 +32,14 @@ from lenet_multi.runs.checkpoint import (
 )
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
-from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, write_outputs
-from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights, warn_of_other_classes
+from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, require_unchanged, write_outputs
+from lenet_multi.runs.selection import (
+    dataset_from,
+    network_for,
+    selected_backend,
+    shape_of_weights,
+    warn_of_other_classes,
+)
 from lenet_multi.runs.tensorboard import EVENTS, EventLog, require_tensorboard
 from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
@@ -72,9 +78,8 @@ def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None
             args.tensorboard = True
     if args.tensorboard:
         require_tensorboard()
-    backend_name = _backend_name(args)
-    if serves(backend_name):
-        load_backend(backend_name)  # does not return
+    backend_name = selected_backend(args)
+    serve(backend_name)
     # A worker locks the folder when it knows whether it is the one that saves.
     locks = args.out and not is_worker(backend_name)
     with exit_on_termination(), locked_run(args.out) if locks else nullcontext():
@@ -82,13 +87,6 @@ def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None
             resume_run(args, after_epoch)
         else:
             start_run(args, after_epoch)
-
-
-def _backend_name(args: argparse.Namespace) -> str:
-    """The canonical name of the backend that trains."""
-    if args.backend is None and args.resume and args.out:
-        return load_run(args.out).backend
-    return canonical_name(DEFAULTS["backend"] if args.backend is None else args.backend)
 
 
 def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
@@ -190,10 +188,13 @@ def resume_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) 
         )
     run = replace(run, settings=replace(run.settings, dataset=dataset.name))  # the folder may have moved
     if run.epochs_done == run.settings.epochs:
-        say(f"epochs done: {run.epochs_done} of {run.settings.epochs}; to continue, pass a larger --epochs")
-        write_outputs(args.out, run)
-        last, segment = run.points[-1], run.segments[-1]
-        print(closing_lines(last, segment.examples_per_sec, segment.device))
+        with joined_workers(run.backend) as workers:
+            if workers is None or workers.rank == 0:
+                say(f"epochs done: {run.epochs_done} of {run.settings.epochs}; to continue, pass a larger --epochs")
+                with locked_run(args.out) if workers else nullcontext():
+                    write_outputs(args.out, run)
+                last, segment = run.points[-1], run.segments[-1]
+                print(closing_lines(last, segment.examples_per_sec, segment.device))
         return
     if run.loop == "fast" and args.loop is None:
         say("note: the run continues with the fast loop; for the plain one, pass --loop plain")
@@ -212,15 +213,16 @@ def train_run(
             together.
         KeyboardInterrupt: on Ctrl-C; its text says what was saved.
     """
+    if is_worker(run.backend) and run.loop == "fast":
+        raise UserError("the fast loop runs in one process: pass --loop plain")
     with joined_workers(run.backend) as workers:
         if workers is None:
             _train(args, run, parameters, dataset, after_epoch)
             return
-        if run.loop == "fast":
-            raise UserError("the fast loop runs in one process: pass --loop plain")
         if workers.rank > 0:
             args = argparse.Namespace(**{**vars(args), "out": None, "tensorboard": False})
         with locked_run(args.out) if args.out else nullcontext():
+            require_unchanged(args.out, run, args.resume)
             _train(args, run, parameters, dataset, after_epoch, workers)
 
 
@@ -266,9 +268,7 @@ def _train(
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
         return bool(not is_quiet and after_epoch and after_epoch(net, point))
 
-    recorder = ScheduledRecorder(
-        settings.epochs, run.epochs_done, run.points, after_epoch=save_epoch, is_quiet=is_quiet
-    )
+    recorder = ScheduledRecorder(settings.epochs, run.epochs_done, run.points, save_epoch, is_quiet=is_quiet)
     train = workers.engine.train if workers else backend.train
     try:
         if out:
@@ -299,7 +299,7 @@ def _train(
 
 
 def _small_batch(num_examples: int) -> int:
-    """A batch size for a small data set: the largest power of two up to 32 that divides it into two batches or more."""
+    """The largest power of two up to 32 that gives two batches or more."""
     return max(size for size in (1, 2, 4, 8, 16, 32) if size == 1 or 2 * size <= num_examples)
 
 

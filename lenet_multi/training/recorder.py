@@ -53,7 +53,7 @@ class Recorder:
             place to save a checkpoint. If it returns True, the training stops, complete as it stands.
         show: called with the points after each new one: the place to draw; the notebook's animation when None.
         reports_per_epoch: how often to record the means; at most once per batch.
-        is_quiet: whether to show nothing, as for a worker beside the one that shows.
+        is_quiet: whether to print and draw nothing, as for workers other than worker 0.
     """
 
     def __init__(

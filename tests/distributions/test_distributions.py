@@ -74,7 +74,7 @@ def modules() -> set[str]:
     return {str(path.relative_to(ROOT)) for path in (ROOT / "lenet_multi").rglob("*.py")}
 
 
-TEMPLATES = {f"lenet_multi/exporting/templates/{name}.py.txt" for name in BACKENDS}
+TEMPLATES = {f"lenet_multi/exporting/templates/{name}.py.txt" for name in (*BACKENDS, "idx", "pictures")}
 EXPECTED = {"lenet_multi/py.typed", "lenet_multi/comparison/report.html.j2"} | TEMPLATES
 
 
