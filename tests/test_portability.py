@@ -190,7 +190,7 @@ def test_every_module_can_be_imported(windows):
     process = ended(["-c", IMPORT_ALL, *absent], windows)
     assert process.returncode == 0, process.stderr
     left_out = {name for name in FILES if not name.startswith(PROGRAMS)} - {"lenet_multi", *process.stdout.split()}
-    may_need_them = ("lenet_multi.backends.", "lenet_multi.fast.") if absent else ()
+    may_need_them = ("lenet_multi.backends.", "lenet_multi.distributed.", "lenet_multi.fast.") if absent else ()
     assert [module for module in left_out if not module.startswith(may_need_them)] == []
 
 
