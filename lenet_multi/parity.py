@@ -3,6 +3,7 @@
     python -m lenet_multi.parity
     python -m lenet_multi.parity --backends torch,mxnet --activation relu --json parity.json
     python -m lenet_multi.parity --fast
+    python -m lenet_multi.parity --workers 2,3
 
 Standard output is a table: a row per check, a column per backend, and in each cell the error and `pass` or `FAIL`. The
 exit status is 1 if a check fails.
@@ -31,7 +32,7 @@ from lenet_multi.runs.options import (
 from lenet_multi.runs.selection import dataset_from
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.command import run_command
-from lenet_multi.system.option_parser import Parser, json_file, positive_float, seed_number
+from lenet_multi.system.option_parser import Parser, int_list, json_file, positive_float, seed_number
 
 FAILED_STATUS = 1
 
@@ -50,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
         "--device",
         default="cpu",
         help="where the backends compute: auto, cpu, gpu, or gpu:N as in gpu:1 (default: cpu)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int_list,
+        default=(),
+        metavar="N,M",
+        help="also train the run of check 8 with N workers, then with M, in each framework",
     )
     parser.add_argument("--json", type=json_file, metavar="FILE", help="write every number to this file")
     add_data_options(parser)
@@ -70,6 +78,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         args.device,
         args.seed,
         args.lr,
+        args.workers,
     )
     note_left_out(run.left_out)
     for line in run.lines():

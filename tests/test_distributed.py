@@ -5,9 +5,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +24,7 @@ from lenet_multi.checks.measurement import relative_error
 from lenet_multi.data import Split
 from lenet_multi.distributed import is_worker
 from lenet_multi.distributed.environment import environments
+from lenet_multi.distributed.processes import free_ports
 from lenet_multi.distributed.shares import ShareSampler, share_of
 from lenet_multi.distributed.workers import Workers
 from lenet_multi.errors import UserError
@@ -31,7 +35,7 @@ from lenet_multi.system.process import child_environment
 
 # 401 examples in batches of 40: an epoch has 11 steps, the last of one example, so that some workers have no share.
 TRAINING = ["--batch-size", "40", "--lr", "0.1", "--activation", "tanh", "--device", "cpu"]
-EPOCHS = 5  # 55 steps
+WHOLE = ["--epochs", "5", "--lr-decay-epoch", "3"]  # 55 steps
 # Workers add the same numbers in another order; each step rounds its weights anew. Seen: at most 3e-6.
 TOLERANCE = 2e-5
 PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
@@ -70,16 +74,16 @@ def require_same_run(out: Path, expected: Path) -> None:
 def one_process(request, folder, tmp_path_factory) -> tuple[str, Path]:
     """A backend, and its run in one process."""
     out = tmp_path_factory.mktemp("one") / "run"
-    options = ["--backend", request.param, "--dataset", str(folder), "--epochs", str(EPOCHS), "--out", str(out)]
-    run("lenet_multi.train", *options, *TRAINING)
+    options = ["--backend", request.param, "--dataset", str(folder), "--out", str(out)]
+    run("lenet_multi.train", *options, *TRAINING, *WHOLE)
     return request.param, out
 
 
 @pytest.mark.parametrize("num_workers", [2, 3])
 def test_several_workers_compute_the_run_of_one_process(num_workers, one_process, folder, tmp_path):
     name, expected = one_process
-    options = ["--backend", name, "--dataset", str(folder), "--epochs", str(EPOCHS), "--out", str(tmp_path / "run")]
-    done = run("lenet_multi.launch", "--workers", str(num_workers), "--", "train", *options, *TRAINING)
+    options = ["--backend", name, "--dataset", str(folder), "--out", str(tmp_path / "run")]
+    done = run("lenet_multi.launch", "--workers", str(num_workers), "--", "train", *options, *TRAINING, *WHOLE)
     require_same_run(tmp_path / "run", expected)
     assert len(done.stdout.splitlines()) == 2  # only worker 0 prints
     assert done.stderr.count("epoch 1 of 5: ") == 1
@@ -101,9 +105,13 @@ def test_a_run_goes_on_with_another_number_of_workers_and_in_another_framework(f
     require_same_run(relay, expected)
 
 
-@pytest.mark.parametrize("name", INSTALLED)
-def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder, tmp_path):
-    out = tmp_path / "run"
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+@contextmanager
+def launched(name: str, folder: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
+    """Two workers that train 40 epochs, of which at least one is done."""
     options = ["--backend", name, "--dataset", str(folder), "--epochs", "40", "--out", str(out), *TRAINING]
     process = subprocess.Popen(
         command("lenet_multi.launch", "--workers", "2", "--", "train", *options),
@@ -112,14 +120,25 @@ def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder
         text=True,
         env=environment(),
     )
-    deadline = time.monotonic() + PATIENCE
-    while not ((out / CHECKPOINT).exists() and load_checkpoint(out)[0].epochs_done >= 1):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    _, errors = process.communicate(timeout=PATIENCE)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not ((out / CHECKPOINT).exists() and load_checkpoint(out)[0].epochs_done >= 1):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder, tmp_path):
+    out = tmp_path / "run"
+    with launched(name, folder, out) as process:
+        children = children_of(process)
+        os.kill(children[-1], signal.SIGKILL)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     told = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert len(told) == 1
@@ -133,6 +152,149 @@ def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder
         printed = run("lenet_multi.launch", "--workers", "3", "--", "train", *resume)
         assert len(printed.stdout.splitlines()) == 2
     assert load_checkpoint(out)[0].epochs_done == 40
+
+
+def listening_addresses(pids: Sequence[int]) -> set[str]:
+    """The addresses at which processes listen for TCP connections, as /proc writes them."""
+    sockets = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                sockets.add(str(descriptor.readlink()))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A" and f"socket:[{columns[9]}]" in sockets:
+                found.add(columns[1].partition(":")[0])
+    return found
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, in the machine's order of bytes
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_interrupted_workers_keep_the_run_and_had_listened_on_this_machine_only(name, folder, tmp_path):
+    out = tmp_path / "run"
+    with launched(name, folder, out) as process:
+        children = children_of(process)
+        addresses = listening_addresses(children)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert addresses
+    if name != "tensorflow":  # its server always listens on all interfaces
+        assert addresses <= LOOPBACK
+    assert process.returncode == 130
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert load_checkpoint(out)[0].epochs_done >= 1
+    assert errors.endswith("interrupted: start again, with --resume if the run has --out\n")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_run_that_diverges_ends_on_all_workers(name, folder):
+    options = ["--backend", name, "--dataset", str(folder), *TRAINING, "--activation", "relu", "--lr", "1e30"]
+    done = run("lenet_multi.launch", "--workers", "2", "--", "train", *options, status=2)
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert "not finite" in told[0]
+
+
+CALLER = """
+import sys
+from lenet_multi.runs.options import run_parser
+from lenet_multi.runs.trainer import run_training
+
+def after_epoch(net, point):
+    {statement}
+
+run_training(run_parser("caller", "").parse_args(sys.argv[1:]), after_epoch)
+"""
+
+
+def run_caller(name: str, statement: str, folder: Path, tmp_path: Path) -> list[tuple[int, str, str]]:
+    """Status, standard output and standard error of all processes of a run that calls `run_training` itself."""
+    program = tmp_path / "caller.py"
+    program.write_text(CALLER.format(statement=statement))
+    options = ["--backend", name, "--dataset", str(folder), "--epochs", "4", *TRAINING]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(program), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(**variables),
+        )
+        for _, _, variables in environments(name, ["127.0.0.1"] * 2, free_ports(2))
+    ]
+    printed = [process.communicate(timeout=PATIENCE) for process in processes]
+    return [(process.returncode, *text) for process, text in zip(processes, printed, strict=True)]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_all_workers_stop_when_the_caller_stops_worker_0(name, folder, tmp_path):
+    outcomes = run_caller(name, "return point.epoch == 2", folder, tmp_path)
+    assert [status for status, _, _ in outcomes] == [0] * len(outcomes)
+    assert sum("epoch 2 of 4" in errors for _, _, errors in outcomes) == 1
+    assert not any("epoch 3 of 4" in errors for _, _, errors in outcomes)
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="needs PyTorch")
+def test_the_callers_own_error_is_not_taken_for_a_lost_connection(folder, tmp_path):
+    (_, _, first), (_, _, second) = run_caller("torch", "raise RuntimeError('mine')", folder, tmp_path)
+    assert first.rstrip().endswith("RuntimeError: mine")
+    assert "lenet_multi.errors.UserError: the connection to the other workers failed (" in second
+
+
+def test_a_second_launch_in_the_same_folder_is_refused(folder, tmp_path):
+    name, out = INSTALLED[0], tmp_path / "run"
+    with launched(name, folder, out):
+        for options in (["--resume"], ["--dataset", str(folder), *TRAINING]):
+            done = run("lenet_multi.launch", "--", "train", "--backend", name, "--out", str(out), *options, status=2)
+            told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            assert len(told) == 1
+            assert str(out) in told[0]
+
+
+def alone(name: str, port: int) -> dict[str, str]:
+    """The variables of a first process whose peers do not come; on this port it listens."""
+    if name == "mxnet":
+        variables = environments(name, ["127.0.0.1"], [port])[0][2]  # the scheduler
+        return variables | {"DMLC_NUM_WORKER": "2"}
+    return environments(name, ["127.0.0.1"] * 2, [port, *free_ports(1)])[0][2]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_port_that_is_taken_is_told(name, folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = subprocess.run(
+            command("lenet_multi.train", "--backend", name, "--dataset", str(folder), *TRAINING),
+            capture_output=True,
+            text=True,
+            env=environment(**alone(name, taken.getsockname()[1])),
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "port" in line
+
+
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name != "tensorflow"])  # it waits for an hour
+def test_a_missing_worker_is_told(name, folder):
+    variables = alone(name, *free_ports(1)) | {"LENET_MULTI_JOIN_SECONDS": "1"}
+    if name == "mxnet":
+        variables["DMLC_ROLE"] = "worker"
+    done = subprocess.run(
+        command("lenet_multi.train", "--backend", name, "--dataset", str(folder), *TRAINING),
+        capture_output=True,
+        text=True,
+        env=environment(**variables),
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: another worker is missing after 1 seconds: check the addresses in ")
 
 
 class FakeEngine:
@@ -182,7 +344,7 @@ def test_the_variables_that_make_a_process_a_worker(name, variables, expected, m
 
 @pytest.mark.skipif("tensorflow" not in INSTALLED, reason="needs TensorFlow")
 def test_tensorflows_chief_is_the_first_worker(folder, tmp_path):
-    ports = launch.free_ports(2)
+    ports = free_ports(2)
     cluster = {"chief": [f"127.0.0.1:{ports[0]}"], "worker": [f"127.0.0.1:{ports[1]}"]}
     options = ["--backend", "tensorflow", "--dataset", str(folder), "--epochs", "1", *TRAINING]
     processes = [
@@ -214,7 +376,7 @@ def test_workers_that_differ_are_told(folder, tmp_path):
     """The same variables, but not the same options."""
     name = INSTALLED[0]
     outcomes = []
-    for number, (_, _, variables) in enumerate(environments(name, ["127.0.0.1"] * 2, launch.free_ports(2))):
+    for number, (_, _, variables) in enumerate(environments(name, ["127.0.0.1"] * 2, free_ports(2))):
         options = ["--backend", name, "--dataset", str(folder), "--epochs", "1", *TRAINING, "--seed", str(number)]
         outcomes.append(
             subprocess.Popen(

@@ -21,6 +21,7 @@ BATCH_SIZE = 256
 # The training checks use smaller batches because the float64 reference is slow. They train for two epochs, each with a
 # short last batch: a wrong update from the first one shows in the second epoch.
 TRAINING_BATCH_SIZE = 64
+NUM_EPOCHS = 2
 # The chapter's learning rate, and less for activations with larger gradients: a loss that jumps multiplies rounding
 # errors.
 STABLE_LR = {None: 0.9, "sigmoid": 0.9, "tanh": 0.05, "relu": 0.005}
@@ -132,7 +133,7 @@ class Fixture:
         """Two epochs of plain SGD in the reference: the loss of each step, and the final parameters."""
         parameters = self.start
         losses = []
-        for i in BatchSampler(len(data), TRAINING_BATCH_SIZE, self.seed, range(2)):
+        for i in BatchSampler(len(data), TRAINING_BATCH_SIZE, self.seed, range(NUM_EPOCHS)):
             X, y = data.scaled(i), data.labels[i].astype(np.int64)
             loss, gradients = float64_reference.loss_and_gradients(self.architecture, parameters, X, y)
             parameters = float64_reference.sgd_step(parameters, gradients, self.lr)

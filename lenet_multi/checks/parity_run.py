@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import choose_backends, load_backend
+from lenet_multi.checks.distributed_checks import distributed_checks
 from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
-from lenet_multi.checks.parity_checks import CheckResult, run_checks
+from lenet_multi.checks.parity_checks import PARITY_CHECKS, CheckResult, ParityCheck, run_checks
 from lenet_multi.checks.parity_table import as_json, failures, result_row, table_row
 from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
@@ -31,11 +32,13 @@ class ParityRun:
         backends: by canonical name.
         left_out: names of the backends that are not installed, if all were to be checked.
         fixture: the network, data and parameters of the checks.
+        checks: the checks, in order.
     """
 
     backends: dict[str, Backend]
     left_out: Sequence[str]
     fixture: Fixture
+    checks: tuple[ParityCheck, ...] = PARITY_CHECKS
     results: list[CheckResult] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -64,7 +67,7 @@ class ParityRun:
         )
         versions = {name: backend.VERSION for name, backend in self.backends.items()}
         yield table_row("check", "tolerance", [" ".join([name, versions.get(name, "")]).strip() for name in self.names])
-        for result in run_checks(fixture, self.backends):
+        for result in run_checks(fixture, self.backends, self.checks):
             self.results.append(result)
             yield result_row(result, self.names)
         yield from self.failures
@@ -99,6 +102,7 @@ def prepare_parity_run(
     device: str = "cpu",
     seed: int = 0,
     lr: float | None = None,
+    workers: tuple[int, ...] = (),
 ) -> ParityRun:
     """Load data and backends for a run of the parity checks.
 
@@ -110,10 +114,13 @@ def prepare_parity_run(
         device: where the backends compute.
         seed: seed of the parameters and the shuffling.
         lr: learning rate; by default one that suits the activations.
+        workers: numbers of workers, each for a check 12.
 
     Raises:
         UserError: as `choose_backends`, when a device is unknown, or when the data set is too small.
     """
+    if workers and loop == "fast":
+        raise UserError("--workers: the fast loop runs in one process: omit --fast")
     names, left_out = choose_backends(backends)
     dataset = load()
     architecture = architecture.for_data(dataset.image_shape, dataset.num_classes)
@@ -127,4 +134,4 @@ def prepare_parity_run(
     loaded = {name: load_backend(name, fast=loop == "fast") for name in names}
     for backend in loaded.values():
         require_memory(backend, architecture, device, BATCH_SIZE, training=True)
-    return ParityRun(loaded, left_out, fixture)
+    return ParityRun(loaded, left_out, fixture, PARITY_CHECKS + distributed_checks(workers))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet_multi.checks import float64_reference
-from lenet_multi.checks.fixture import BATCH_SIZE, TRAINING_BATCH_SIZE, Fixture
+from lenet_multi.checks.fixture import BATCH_SIZE, NUM_EPOCHS, TRAINING_BATCH_SIZE, Fixture
 from lenet_multi.checks.float64_reference import Arrays
 from lenet_multi.checks.measurement import (
     Backends,
@@ -66,12 +66,18 @@ def training_run(fixture: Fixture, backends: Backends, tolerance: float) -> Meas
 
     def measure(backend: Backend) -> ErrorsAndValues:
         net = fixture.network(backend, fixture.start)
-        found = _train(backend, net, fixture.training_data, fixture, epochs=2)
-        errors = _errors_by_step(found, losses)
-        errors |= _error_of_final_weights(fixture, backend.get_parameters(net), final, is_short=False)
+        found = _train(backend, net, fixture.training_data, fixture, epochs=NUM_EPOCHS)
+        errors = errors_of_run(fixture, found, backend.get_parameters(net), losses, final)
         return errors, {"losses": found, "expected": losses}
 
     return measure_each(backends, tolerance, measure)
+
+
+def errors_of_run(
+    fixture: Fixture, found: list[float], parameters: Arrays, losses: list[float], final: Arrays
+) -> Errors:
+    """The errors of check 8 for a run's losses and final parameters."""
+    return _errors_by_step(found, losses) | _error_of_final_weights(fixture, parameters, final, is_short=False)
 
 
 def cross_framework_resume(fixture: Fixture, backends: Backends, tolerance: float) -> Measurements:
@@ -127,18 +133,19 @@ def _train(
             seed=fixture.seed,
             recorder=recorder,
         )
-    return list(_step_losses(recorder.points, num_batches, batch_size, len(data)))
+    means = [point.train_loss for point in recorder.points]
+    return list(step_losses(means, num_batches, batch_size, len(data)))
 
 
-def _step_losses(points: list[Point], num_batches: int, batch_size: int, num_examples: int) -> Iterator[float]:
-    """The loss of each step, from points that hold its running means over each epoch."""
+def step_losses(means: list[float], num_batches: int, batch_size: int, num_examples: int) -> Iterator[float]:
+    """The loss of each step, from its running means over each epoch."""
     sum_before, examples_before = 0.0, 0
-    for number, point in enumerate(points):
+    for number, mean in enumerate(means):
         examples = min((number % num_batches + 1) * batch_size, num_examples)
         if number % num_batches == 0:
             sum_before, examples_before = 0.0, 0
-        yield (point.train_loss * examples - sum_before) / (examples - examples_before)
-        sum_before, examples_before = point.train_loss * examples, examples
+        yield (mean * examples - sum_before) / (examples - examples_before)
+        sum_before, examples_before = mean * examples, examples
 
 
 def _errors_by_step(found: list[float], expected: list[float]) -> Errors:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 
 Variables = dict[str, str]
+LOCAL = "127.0.0.1"
 
 
 def environments(
@@ -31,6 +33,9 @@ def _torch(
         "MASTER_PORT": str(ports[0]),
         "WORLD_SIZE": str(len(hosts)),
     }
+    if set(hosts) == {LOCAL}:
+        # Else Gloo listens at the address that the host's name has.
+        shared["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     return [
         (
             f"worker {rank}",

@@ -9,8 +9,11 @@ each other at that address. Gloo adds up the gradients of CPUs, and NCCL those o
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,14 +26,38 @@ from lenet_multi.backends.torch import (
     evaluate_accuracy,
 )
 from lenet_multi.data import Split
+from lenet_multi.distributed.environment import LOCAL
 from lenet_multi.distributed.shares import ShareSampler, share_of
 from lenet_multi.training.recorder import Recorder
+
+
+def local_store() -> dict[str, Any]:
+    """The store through which the workers meet, if all are on this machine.
+
+    PyTorch's own would listen on all network interfaces.
+    """
+    if os.environ.get("MASTER_ADDR") != LOCAL or "TORCHELASTIC_RUN_ID" in os.environ:
+        return {}
+    port = int(os.environ.get("MASTER_PORT", ""))
+    rank, num_workers = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    is_first = rank == 0
+    server = socket.create_server((LOCAL, port)).detach() if is_first else None
+    store = dist.TCPStore(
+        LOCAL,
+        port,
+        num_workers,
+        is_first,
+        wait_for_workers=False,
+        master_listen_fd=server,
+    )
+    return {"store": store, "rank": rank, "world_size": num_workers}
 
 
 def join() -> tuple[int, int]:
     """Connect to the other workers, and wait for them."""
     engine = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(engine, timeout=timedelta(minutes=5))
+    given = local_store()
+    dist.init_process_group(engine, timeout=timedelta(minutes=5), **given)
     return dist.get_rank(), dist.get_world_size()
 
 

@@ -5,15 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import walk_tb
 
 from lenet_multi.backends import load_backend
 from lenet_multi.distributed import is_worker, load_engine
 from lenet_multi.distributed.interface import Engine
 from lenet_multi.errors import UserError
+from lenet_multi.system.command import USAGE_STATUS
 from lenet_multi.system.memory import is_lack_of_memory
+from lenet_multi.system.stderr import say
+
+JOIN_SECONDS = (
+    "LENET_MULTI_JOIN_SECONDS"  # how long a worker waits for the others to start
+)
+ADDRESS_VARIABLES = {
+    "torch": ("MASTER_ADDR", "MASTER_PORT"),
+    "tensorflow": ("TF_CONFIG",),
+    "mxnet": ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NODE_HOST"),
+}
+FRAMEWORKS = ("torch", "tensorflow", "keras", "mxnet")
 
 
 @dataclass(frozen=True)
@@ -73,30 +87,67 @@ def joined_workers(backend_name: str) -> Iterator[Workers | None]:
     try:
         load_backend(backend_name)
         engine = load_engine(backend_name)
-        rank, count = _joined(engine)
+        rank, count = _joined(engine, backend_name)
         try:
             yield Workers(rank, count, engine)
             failed = False
         finally:
             engine.leave(failed)
     except Exception as problem:
-        is_of_engine = isinstance(problem, RuntimeError) or type(
-            problem
-        ).__module__.startswith("tensorflow")
         if (
-            not is_of_engine
-            or isinstance(problem, UserError)
+            isinstance(problem, UserError)
             or is_lack_of_memory(problem)
+            or not _is_raised_by_framework(problem)
         ):
             raise
-        raise _lost(problem) from problem
+        raise UserError(
+            f"the connection to the other workers failed ({_first_clause(problem)}): start all workers again"
+        ) from problem
 
 
-def _joined(engine: Engine) -> tuple[int, int]:
+def _is_raised_by_framework(problem: Exception) -> bool:
+    """Whether a framework found the error, not code of this package or of its caller."""
+    innermost = list(walk_tb(problem.__traceback__))[-1][0]
+    return innermost.f_globals["__name__"].split(".")[0] in FRAMEWORKS
+
+
+def _joined(engine: Engine, backend_name: str) -> tuple[int, int]:
+    """The rank of this worker, and the number of workers.
+
+    Raises:
+        UserError: if the workers cannot meet.
+    """
+    where = f"check the addresses in {', '.join(ADDRESS_VARIABLES[backend_name])}, and that the ports are free"
+    seconds = _seconds_to_wait()
+
+    def give_up() -> None:
+        say(f"error: another worker is missing after {seconds:g} seconds: {where}")
+        os._exit(USAGE_STATUS)
+
+    # No engine can be interrupted while it waits, and MXNet's waits forever.
+    alarm = threading.Timer(seconds, give_up)
+    alarm.daemon = True
+    alarm.start()
     try:
         return engine.join()
-    except ValueError as problem:  # a variable is missing or wrong
-        raise _lost(problem) from problem
+    except Exception as problem:  # each engine raises its own
+        if is_lack_of_memory(problem):
+            raise
+        raise UserError(
+            f"the workers cannot meet ({_first_clause(problem)}): {where}"
+        ) from problem
+    finally:
+        alarm.cancel()
+
+
+def _seconds_to_wait() -> float:
+    given = os.environ.get(JOIN_SECONDS, "300")
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(
+            f"{JOIN_SECONDS}={given}, expected a number of seconds"
+        ) from None
 
 
 def serve(backend_name: str) -> None:
@@ -116,12 +167,6 @@ def serve(backend_name: str) -> None:
             f"MXNet's {os.environ['DMLC_ROLE']} cannot start at {os.environ.get('DMLC_NODE_HOST')} "
             f"({_first_clause(problem)}): check the variables DMLC_*, and that the port is free"
         ) from problem
-
-
-def _lost(problem: Exception) -> UserError:
-    return UserError(
-        f"the connection to the other workers failed ({_first_clause(problem)}): start all workers again"
-    )
 
 
 def _first_clause(problem: Exception) -> str:
