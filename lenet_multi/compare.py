@@ -7,9 +7,12 @@
     python -m lenet_multi.compare --vary conv-channels=6,16/12,32 --out runs/channels
     python -m lenet_multi.compare --vary loop=plain,fast --out runs/loops
     python -m lenet_multi.compare --same-start --out runs/same-start
+    python -m lenet_multi.compare --vary seed=0,1,2,3 --jobs 2 --out runs/seeds
+    python -m lenet_multi.compare --vary seed=0,1,2,3 --engine ray --address auto --out runs/seeds
     python -m lenet_multi.compare --resume --out runs/three
 
-Each run is a process of its own, one after the other, with the same seed and batches. Settings after one `--vary` vary
+Each run is a process of its own with the same seed and batches, one after the other, or several at a time with `--jobs`
+or Ray. Settings after one `--vary` vary
 together; several `--vary` give every combination. With `--same-start`, all runs start from the first run's initial
 weights. Standard output is a table. The folder gets `curves.png`, `curves.svg`, `report.html`, `compare.json`, a folder
 for each run and, with `--same-start`, `start.safetensors`. The exit status is 1 if a run fails, or if the frameworks
@@ -23,6 +26,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lenet_multi.comparison.case_runs import ENGINES, Engine
 from lenet_multi.comparison.folder import REPORT
 from lenet_multi.comparison.plan import OPTIONS
 from lenet_multi.comparison.runner import PROG, compare, run_comparison
@@ -30,7 +34,7 @@ from lenet_multi.comparison.vary import parse_vary
 from lenet_multi.runs.options import BACKENDS_OPTION, add_run_options
 from lenet_multi.system.command import run_command
 from lenet_multi.system.names import printable
-from lenet_multi.system.option_parser import Parser, path_argument
+from lenet_multi.system.option_parser import Parser, path_argument, positive_int
 from lenet_multi.system.stderr import say
 
 __all__ = ["compare", "main"]
@@ -73,6 +77,27 @@ def parser() -> argparse.ArgumentParser:
         help="continue the comparison in --out DIR and reuse finished runs; only the selection of runs, the device and "
         "a larger --epochs may differ",
     )
+    group = parser.add_argument_group("sweep options")
+    group.add_argument(
+        "--jobs",
+        type=positive_int,
+        metavar="N",
+        help="train N runs at a time and share out the cores among them; their speeds are marked as those of a shared "
+        "machine (default: 1; with Ray, as many as there are cores)",
+    )
+    group.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="train in processes of this machine, or as tasks of Ray, which can spread them over several machines "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="with --engine ray, the address of a running Ray cluster that this machine is part of, or auto; without "
+        "it, Ray is started on this machine",
+    )
     return parser
 
 
@@ -81,7 +106,14 @@ def command(argv: Sequence[str] | None = None) -> int:
     values = {name: getattr(args, option.dest) for name, option in OPTIONS.items()}
     given = {name: value for name, value in values.items() if value is not None}
     comparison = run_comparison(
-        args.out, args.backends, parse_vary(args.vary or []), given, args.resume, args.same_start, args.tensorboard
+        args.out,
+        args.backends,
+        parse_vary(args.vary or []),
+        given,
+        args.resume,
+        args.same_start,
+        args.tensorboard,
+        Engine(args.engine, args.jobs, args.address),
     )
     print(printable(comparison.table()))
     if (comparison.out / REPORT).exists():

@@ -92,7 +92,7 @@ def commands(monkeypatch):
         given.append(options)
         return "not trained"
 
-    monkeypatch.setattr(runner, "run_in_process", run)
+    monkeypatch.setattr(child_processes, "run_in_process", run)
     return given
 
 
@@ -263,7 +263,7 @@ def test_the_report_tells_what_the_table_tells(compared):
 def test_a_finished_comparison_is_used_again_and_says_the_same(compared, capsys, monkeypatch):
     out, _ = compared
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(runner, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
+    monkeypatch.setattr(child_processes, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
     assert compare.main(["--resume", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("  ")[-1] == "peak memory"
@@ -588,7 +588,7 @@ def test_a_new_option_of_train_can_be_passed_on_and_vary(small_folder, tmp_path,
         commands.append(command)
         return "not trained"
 
-    monkeypatch.setattr(runner, "run_in_process", fail)
+    monkeypatch.setattr(child_processes, "run_in_process", fail)
     given = ["--dataset", str(small_folder), "--out", str(tmp_path / "out")]
     assert compare.main([*given, "--vary", "momentum=0.0,0.9"]) == 1
     assert ["--momentum=0.0" in commands[0], "--momentum=0.9" in commands[1]] == [True, True]
@@ -604,7 +604,7 @@ def test_options_reach_the_run(small_folder, tmp_path, monkeypatch):
         commands.append(command)
         return "not trained"
 
-    monkeypatch.setattr(runner, "run_in_process", fail)
+    monkeypatch.setattr(child_processes, "run_in_process", fail)
     given = {
         "epochs": "3",
         "lr": "0.5",
@@ -736,7 +736,7 @@ def test_resume_finds_the_runs_of_a_comparison_that_varied_an_option_by_its_earl
         (out / run["folder"]).rename(out / run["folder"].replace("lr-decay-epoch", "lr-drop"))
     path = out / "compare.json"
     path.write_text(path.read_text().replace("lr-decay-epoch", "lr-drop"))
-    monkeypatch.setattr(runner, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
+    monkeypatch.setattr(child_processes, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
     assert compare.main(["--resume", "--out", str(out)]) == 0
     assert [run["state"] for run in stored(out)["runs"]] == ["done", "done"]
 
@@ -794,7 +794,7 @@ def test_plain_and_fast_are_compared(quick, tmp_path, capsys):
 
 def test_a_loop_that_all_runs_share_is_told_once(compared, monkeypatch):
     out, _ = compared
-    monkeypatch.setattr(runner, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
+    monkeypatch.setattr(child_processes, "run_in_process", lambda command: pytest.fail(f"ran {command}"))
     assert compare.compare(out, resume=True).shared["loop"] == "plain"
 
 
@@ -882,7 +882,7 @@ def test_the_same_start_leaves_the_recipe_as_it_is(small_folder, tmp_path, monke
         main = initial_weights.main if module == "lenet_multi.runs.initial_weights" else train.main
         return None if main(options) or main is initial_weights.main else "not trained"
 
-    monkeypatch.setattr(runner, "run_in_process", run)
+    monkeypatch.setattr(child_processes, "run_in_process", run)
     for number, given in enumerate([network, ["--architecture", "lenet-modern"]]):
         arguments = ["--dataset", str(small_folder), "--backends", BOTH, *given]
         compare.main([*arguments, "--out", str(tmp_path / f"own-{number}")])
@@ -1016,7 +1016,7 @@ def test_no_framework_is_loaded_before_the_last_run_has_ended(quick, tmp_path):
     code = (
         "import sys\n"
         "from lenet_multi import compare\n"
-        "from lenet_multi.comparison import runner\n"
+        "from lenet_multi.system import child_processes as runner\n"
         "def run(command):\n"
         "    loaded = {'torch', 'tensorflow', 'mxnet'} & set(sys.modules)\n"
         "    print(command[2], *loaded)\n"
@@ -1080,7 +1080,7 @@ def test_a_resumed_comparison_without_one_of_its_backends_keeps_the_others_resul
     out = tmp_path / "out"
     with monkeypatch.context() as patch:  # where all backends are installed, but nothing is trained yet
         patch.setattr(backends, "installed_backends", lambda: INSTALLED)
-        patch.setattr(runner, "run_in_process", lambda command: "not trained")
+        patch.setattr(child_processes, "run_in_process", lambda command: "not trained")
         assert compare.main([*quick, "--backends", f"{SECOND},torch", "--out", str(out)]) == 1
     capsys.readouterr()
     assert compare.main(["--resume", "--out", str(out)]) == 1
@@ -1163,7 +1163,7 @@ def test_the_command_that_resumes_a_comparison_is_accepted_whatever_the_folder_i
 
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "run_in_process", interrupt)
+        patch.setattr(child_processes, "run_in_process", interrupt)
         assert compare.main([*quick, "--backends", "torch", "--out=-dash"]) == 130
     command = shlex.split(capsys.readouterr().err.partition("continue with: ")[2])
     assert compare.main(command[3:]) == 0

@@ -14,7 +14,7 @@ import pytest
 from conftest import INSTALLED, needs_two, with_installed
 from PIL import Image
 
-from lenet_multi import __main__, export, parity
+from lenet_multi import __main__, compare, export, parity
 from lenet_multi.data import synthetic
 from lenet_multi.data.idx import FILE_NAMES, to_idx
 from lenet_multi.exporting.exporter import FORMATS
@@ -61,6 +61,9 @@ def run_module(module: str, arguments: list[str]) -> int:
     """Run a command of the package with few examples and, if it starts a run, one epoch."""
     if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
         parity.parser().parse_args(arguments)
+        return 0
+    if "--address" in arguments:  # of a cluster: tests/test_sweeps.py starts one
+        compare.parser().parse_args(arguments)
         return 0
     if module == "lenet_multi.export":
         args = export.parser().parse_args(arguments)

@@ -47,6 +47,7 @@ from lenet_multi.runs.weights import MAX_HEADER, WeightsError, load_weights, sav
 from lenet_multi.system import memory
 from lenet_multi.system.machine import available_cores
 from lenet_multi.system.memory import available_memory
+from lenet_multi.system.sharing import LONGEST_NODE
 from lenet_multi.system.stderr import say
 from lenet_multi.training.curves import draw_curves, png
 from lenet_multi.training.points import Point
@@ -532,7 +533,19 @@ def test_a_checkpoint_of_the_most_epochs_can_be_read(tmp_path):
     points.append(Point(MAX_EPOCHS, number, number, number))
     segments = [
         Segment(
-            "tensorflow", "TensorFlow", "2.21.0+cu", "gpu:10", epoch, epoch + 1, 1e6 / 3, 1e6, 1e6, 1e6 / 3, "plain"
+            "tensorflow",
+            "TensorFlow",
+            "2.21.0+cu",
+            "gpu:10",
+            epoch,
+            epoch + 1,
+            1e6 / 3,
+            1e6,
+            1e6,
+            1e6 / 3,
+            loop="plain",
+            jobs=10**5,
+            node="n" * LONGEST_NODE,
         )
         for epoch in range(MAX_EPOCHS)
     ]

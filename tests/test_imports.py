@@ -18,9 +18,10 @@ FILES = {
 # Modules that a file names as text: a fast backend is imported by its name, and commands are started as processes.
 NAMED = {
     ("lenet_multi.backends", "lenet_multi.fast"),
+    ("lenet_multi.comparison.case_runs", "lenet_multi.train"),
     ("lenet_multi.comparison.plan", "lenet_multi.compare"),
+    ("lenet_multi.comparison.ray_task", "lenet_multi.train"),
     ("lenet_multi.comparison.runner", "lenet_multi.compare"),
-    ("lenet_multi.comparison.runner", "lenet_multi.train"),
     ("lenet_multi.launch", "lenet_multi.train"),
     ("lenet_multi.runs.trainer", "lenet_multi.train"),
 }

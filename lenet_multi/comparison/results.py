@@ -29,6 +29,8 @@ COLUMNS = {
     "start-up": ("startup_seconds", "{:.1f} s"),
     "peak memory": ("peak_rss_mb", "{:.0f} MB"),
 }
+SHARED_COLUMNS = ("examples/s", "wall time", "start-up")  # what other runs on the machine change
+SHARED_MARK = "*"
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,21 @@ class RunResult:
     reason: str | None = None
 
     @property
+    def is_shared(self) -> bool:
+        """Whether its figures of speed are those of a machine that trained other runs at the same time."""
+        return self.run is not None and self.run.segments[-1].is_shared
+
+    @property
     def cells(self) -> list[str]:
-        """The text of each of `COLUMNS`; empty for a run that failed."""
+        """The text of each of `COLUMNS`; empty for a run that failed. Speed on a shared machine is marked."""
         if self.run is None:
             return []
         values = summary(self.run)
-        return ["unknown" if values[name] is None else text.format(values[name]) for name, text in COLUMNS.values()]
+        return [
+            ("unknown" if values[name] is None else text.format(values[name]))
+            + SHARED_MARK * (self.is_shared and title in SHARED_COLUMNS)
+            for title, (name, text) in COLUMNS.items()
+        ]
 
     def as_json(self) -> dict[str, Any]:
         state = "failed" if self.reason else "done" if self.run else "waiting"
@@ -54,6 +65,7 @@ class RunResult:
             "folder": self.spec.folder,
             "state": state,
             "reason": self.reason,
+            "shared": self.is_shared,
             "summary": summary(self.run) if self.run else None,
         }
 
@@ -112,6 +124,7 @@ class Comparison:
             notes.append("these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
         if self.plan.same_start:
             notes.append("all runs started from the same weights")
+        notes += self._notes_of_machines()
         for result in self.results:
             if not result.run:
                 continue
@@ -127,6 +140,22 @@ class Comparison:
             if self.plan.requested_loop(result.spec) == "fast" and segments[-1].loop == "plain":
                 framework = BACKENDS[result.spec.backend]
                 notes.append(f"{name} ran the plain loop: {framework} has no fast loop for this network and device")
+        return notes
+
+    def _notes_of_machines(self) -> list[str]:
+        """What the figures of speed were measured on, if that is not this machine with one run at a time."""
+        segments = [result.run.segments[-1] for result in self.results if result.run]
+        notes = []
+        if at_a_time := sorted({segment.jobs for segment in segments if segment.is_shared}):
+            counts = " or ".join(map(str, at_a_time))
+            notes.append(
+                f"{SHARED_MARK} measured on a shared machine, with up to {counts} runs at a time: compare these speeds "
+                "with each other only"
+            )
+        if nodes := sorted({segment.node for segment in segments if segment.node}):
+            count = sum(bool(segment.node) for segment in segments)
+            runs = "all runs" if count == len(self.results) else f"{count} of {len(self.results)} runs"
+            notes.append(f"{runs} were trained on nodes of a Ray cluster ({', '.join(nodes)})")
         return notes
 
     def table(self) -> str:

@@ -1,4 +1,4 @@
-"""Runs a comparison: trains the missing runs one by one, examines the networks, and writes the results."""
+"""Runs a comparison: has the missing runs trained, examines the networks, and writes the results."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import installed_backends, note_left_out, require_installed
 from lenet_multi.backends.devices import parse_device
+from lenet_multi.comparison.case_runs import IN_TURN, Case, Engine, TrainCases
+from lenet_multi.comparison.engines import opened, require_engine
 from lenet_multi.comparison.findings import ComparedNetwork, examine
 from lenet_multi.comparison.folder import (
     COMPARISON,
@@ -45,8 +47,8 @@ from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
 from lenet_multi.runs.prediction import logits_of
 from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights
 from lenet_multi.runs.tensorboard import EVENTS, require_tensorboard
+from lenet_multi.system import child_processes
 from lenet_multi.system.atomic_files import require_absent, write_atomically
-from lenet_multi.system.child_processes import run_in_process
 from lenet_multi.system.machine import describe_machine
 from lenet_multi.system.names import readable
 from lenet_multi.system.option_parser import option_words
@@ -65,6 +67,9 @@ def compare(
     same_start: bool = False,
     tensorboard: bool = False,
     fast: bool = False,
+    jobs: int | None = None,
+    engine: str = IN_TURN.name,
+    address: str | None = None,
     **options: Any,
 ) -> Comparison:
     """Compare from Python: as the command, but the table is returned instead of printed.
@@ -84,6 +89,9 @@ def compare(
         same_start: all runs start from the initial weights of the first one.
         tensorboard: each run writes its epochs to `tensorboard` in its subfolder.
         fast: same as `loop="fast"`.
+        jobs: how many runs to train at a time; the cores of the machine are shared out among them.
+        engine: `processes` of this machine, or `ray`.
+        address: of the Ray cluster, or `auto`; without it, Ray is started on this machine.
         options: of `train`, with `_` for `-`: `batch_size=32`, `conv_channels=(6, 16)`.
 
     Raises:
@@ -100,7 +108,8 @@ def compare(
     if unknown:
         raise UserError(f"option '{unknown}', expected one of {', '.join(OPTIONS)}")
     names = ",".join(backends) if backends else None
-    return run_comparison(Path(out), names, checked, given, resume, same_start, tensorboard)
+    chosen = Engine(engine, jobs, address)
+    return run_comparison(Path(out), names, checked, given, resume, same_start, tensorboard, chosen)
 
 
 def _setting(name: str, values: Sequence[Any]) -> str:
@@ -122,6 +131,7 @@ def run_comparison(
     resume: bool,
     same_start: bool,
     tensorboard: bool,
+    engine: Engine = IN_TURN,
 ) -> Comparison:
     """Train the missing runs, examine the networks, and write the folder's files.
 
@@ -133,6 +143,7 @@ def run_comparison(
         resume: whether to continue the comparison in the folder.
         same_start: whether all runs start from the same weights.
         tensorboard: whether each run writes for TensorBoard.
+        engine: what trains the runs.
 
     Raises:
         UserError: as for `compare`.
@@ -140,8 +151,9 @@ def run_comparison(
     """
     if resume:
         stored_plan(out)  # before locking, which creates the folder
+    require_engine(engine)
     with locked_comparison(out):
-        return _run_locked(out, backends, vary, options, resume, same_start, tensorboard)
+        return _run_locked(out, backends, vary, options, resume, same_start, tensorboard, engine)
 
 
 def _run_locked(
@@ -152,6 +164,7 @@ def _run_locked(
     resume: bool,
     same_start: bool,
     tensorboard: bool,
+    engine: Engine,
 ) -> Comparison:
     """Run the comparison as the only process in its folder."""
     before = stored_plan(out) if resume else None
@@ -198,11 +211,12 @@ def _run_locked(
 
     note_left_out(left_out)
     try:
-        results = _train_all(plan, args_of, networks, found, out)
+        with opened(engine, digest) as train_cases:
+            results = _train_all(plan, args_of, networks, found, out, train_cases)
         say("comparing the networks")
         return _write_results(out, plan, results, dataset)
     except KeyboardInterrupt:
-        words = [sys.executable, "-m", "lenet_multi.compare", "--resume", *option_words("out", out)]
+        words = [sys.executable, "-m", "lenet_multi.compare", "--resume", *option_words("out", out), *engine.words]
         raise KeyboardInterrupt(f"'{out}' keeps what was trained; continue with: {shlex.join(words)}") from None
 
 
@@ -226,21 +240,38 @@ def _train_all(
     networks: Mapping[str, Architecture],
     found: Mapping[str, Run | None],
     out: Path,
+    train_cases: TrainCases,
 ) -> list[RunResult]:
-    """Train the runs that are not complete, one after the other, each in a process of its own."""
+    """Have the runs that are not complete trained, each in a process of its own."""
     results = [RunResult(spec) for spec in plan.specs]
     for name in RESULT_FILES:
         (out / name).unlink(missing_ok=True)
     save_progress(out, plan, results)
     if plan.same_start and not has_runs(out):
         _write_initial_weights(plan, args_of[plan.specs[0].name], networks[plan.specs[0].name], out)
-    for number, spec in enumerate(plan.specs):
-        say(f"[{number + 1}/{len(results)}] {spec.name}")
-        results[number] = _train_one(plan, spec, args_of[spec.name], out, found[spec.name])
-        if results[number].reason:
-            say(f"failed: {results[number].reason}")
+    cases = [_case(plan, spec, args_of[spec.name], out, found[spec.name]) for spec in plan.specs]
+
+    numbers = {spec.name: number for number, spec in enumerate(plan.specs)}
+
+    def finished(case: Case, reason: str | None) -> None:
+        if case.complete:
+            with locked_run(case.folder):
+                write_outputs(case.folder, case.complete)
+        number = numbers[case.name]
+        run = None if reason else case.complete or load_checkpoint(case.folder)[0]
+        results[number] = RunResult(plan.specs[number], run, reason)
         save_progress(out, plan, results)
+
+    train_cases(cases, finished)
     return results
+
+
+def _case(plan: Plan, spec: RunSpec, args: argparse.Namespace, out: Path, run: Run | None) -> Case:
+    """A run as it is to be trained."""
+    is_complete = run and run.epochs_done and run.epochs_done >= (args.epochs or run.settings.epochs)
+    start = out / START if plan.same_start else None
+    arguments = plan.arguments(spec, out, resume=run is not None, start=start)
+    return Case(spec.name, out / spec.folder, arguments, run if is_complete else None)
 
 
 def _write_initial_weights(plan: Plan, args: argparse.Namespace, architecture: Architecture, out: Path) -> None:
@@ -258,25 +289,11 @@ def _write_initial_weights(plan: Plan, args: argparse.Namespace, architecture: A
         "seed": recipe(args, args.architecture)["seed"],
         "device": args.device,
     }
-    reason = run_in_process(
+    reason = child_processes.run_in_process(
         [sys.executable, "-m", "lenet_multi.runs.initial_weights", "--", str(out / START), json.dumps(spec)]
     )
     if reason:
         raise UserError(f"--same-start: the initial weights of '{first.name}' cannot be drawn ({reason})")
-
-
-def _train_one(plan: Plan, spec: RunSpec, args: argparse.Namespace, out: Path, run: Run | None) -> RunResult:
-    """Train a run, or reuse it if it is complete."""
-    folder = out / spec.folder
-    if run and run.epochs_done and run.epochs_done >= (args.epochs or run.settings.epochs):
-        say(f"epochs done: {run.epochs_done} of {run.settings.epochs}")
-        with locked_run(folder):
-            write_outputs(folder, run)
-        return RunResult(spec, run)
-    start = out / START if plan.same_start else None
-    arguments = plan.arguments(spec, out, resume=run is not None, start=start)
-    reason = run_in_process([sys.executable, "-m", "lenet_multi.train", *arguments])
-    return RunResult(spec, reason=reason) if reason else RunResult(spec, load_checkpoint(folder)[0])
 
 
 def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dataset) -> Comparison:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from queue import Queue
 
 from lenet_multi.distributed.environment import LOCAL, Variables
-from lenet_multi.system.machine import available_cores
 from lenet_multi.system.parent_watch import PARENT_PIPE
 from lenet_multi.system.process import child_environment
+from lenet_multi.system.sharing import cores_each, thread_variables
 
 END_SECONDS = 10  # for the others to end, after one has failed
 FAILED_STATUS = 1
@@ -74,17 +74,8 @@ def run_workers(
     Returns:
         The exit status: 0, that of the first one that failed, or 1 if it was killed.
     """
-    threads = str(
-        max(
-            1,
-            available_cores()
-            // sum(name.startswith("worker") for name, _, _ in processes),
-        )
-    )
-    shares = {
-        name: os.environ.get(name, threads)
-        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    }
+    num_workers = sum(name.startswith("worker") for name, _, _ in processes)
+    shares = thread_variables(cores_each(num_workers))
     parent_pipe = os.pipe()
     started: list[WorkerProcess] = []
     printer = ErrorPrinter(report)

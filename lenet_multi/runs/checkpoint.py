@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS, LOOPS
@@ -26,22 +26,32 @@ from lenet_multi.runs.weights import (
     require_fit,
     save_weights,
 )
+from lenet_multi.system.process import peak_rss_mb
+from lenet_multi.system.sharing import jobs_at_a_time, node_name
 from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
+
+if TYPE_CHECKING:
+    from lenet_multi.backends.interface import Backend
+    from lenet_multi.training.recorder import Recorder
 
 DEFAULT_LOOP = "fast"  # for runs whose files name no loop: earlier versions had only the fast one
 # Names that earlier versions wrote, and the names that replaced them.
 OLD_NAMES = {"lr_drop": "lr_decay_epoch", "legs": "segments"}
 # Numbers that a run can hold. Larger ones cannot be drawn, and overflow in a framework.
 LARGEST_INT, LARGEST_FLOAT = 2**32, 3.5e38  # above the seeds and the float32 numbers
-# An epoch adds up to 700 bytes to the header of the checkpoint, and 400 more if it is a segment of its own. With the
+# An epoch adds up to 700 bytes to the header of the checkpoint, and 500 more if it is a segment of its own. With the
 # description of the network, this many have fewer than `MAX_HEADER`.
 MAX_EPOCHS = 10_000
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The part of a run that one process trained: epochs `first_epoch` (counted from 0) to before `epochs_done`."""
+    """The part of a run that one process trained: epochs `first_epoch` (counted from 0) to before `epochs_done`.
+
+    `jobs` runs were trained at a time on its machine: with more than 1, times and speed are those of a shared machine.
+    `node` names a machine of a cluster; it is empty for the machine that ran the command.
+    """
 
     backend: str
     framework: str
@@ -54,6 +64,12 @@ class Segment:
     startup_seconds: float
     peak_rss_mb: float | None  # None on Windows
     loop: str
+    jobs: int = 1
+    node: str = ""
+
+    @property
+    def is_shared(self) -> bool:
+        return self.jobs > 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,26 @@ class Run:
     @property
     def epochs_done(self) -> int:
         return self.segments[-1].epochs_done if self.segments else 0
+
+
+def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder) -> Segment:
+    """What this process has trained so far, continuing `run`."""
+    peak = peak_rss_mb()
+    return Segment(
+        backend=run.backend,
+        framework=backend.FRAMEWORK,
+        framework_version=backend.VERSION,
+        device=device,
+        first_epoch=run.epochs_done,
+        epochs_done=recorder.epochs_done,
+        examples_per_sec=round(recorder.examples_per_sec, 1),
+        wall_seconds=round(recorder.wall_seconds, 3),
+        startup_seconds=round(recorder.startup_seconds or 0.0, 3),
+        peak_rss_mb=None if peak is None else round(peak, 1),
+        loop=run.loop,
+        jobs=jobs_at_a_time(),
+        node=node_name(),
+    )
 
 
 def save_checkpoint(folder: Path, run: Run, parameters: Parameters) -> None:
@@ -200,7 +236,9 @@ def _require_consistent(run: Run) -> None:
         and (last is None or (last.test_acc is not None and last.epoch == run.epochs_done))
         and all(0 <= point.epoch <= run.epochs_done for point in run.points)
         and all(segment.backend in BACKENDS for segment in run.segments)
-        and all(segment.device.isprintable() for segment in run.segments)  # it is printed to standard output
+        # These are printed to standard output.
+        and all((segment.device + segment.node).isprintable() for segment in run.segments)
+        and all(segment.jobs >= 1 for segment in run.segments)
     )
     if not consistent:
         raise ValueError("the parts of the run contradict each other")

@@ -23,8 +23,8 @@ from lenet_multi.runs.agreement import shared_by_workers
 from lenet_multi.runs.checkpoint import (
     CHECKPOINT,
     Run,
-    Segment,
     data_of,
+    finished_segment,
     load_checkpoint,
     load_run,
     require_run,
@@ -44,7 +44,6 @@ from lenet_multi.runs.tensorboard import EVENTS, EventLog, require_tensorboard
 from lenet_multi.runs.weights import Parameters, architecture_of, load_network
 from lenet_multi.system.atomic_files import require_absent
 from lenet_multi.system.option_parser import option_words
-from lenet_multi.system.process import peak_rss_mb
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
 from lenet_multi.training.chance_loss import chance_loss, is_chance_loss
@@ -54,7 +53,7 @@ from lenet_multi.training.schedule import ScheduledRecorder, lr_schedule
 from lenet_multi.training.settings import PICTURES, Settings
 
 if TYPE_CHECKING:
-    from lenet_multi.backends.interface import Backend, Network
+    from lenet_multi.backends.interface import Network
 
 
 def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -> None:
@@ -350,21 +349,3 @@ def resume_command(args: argparse.Namespace) -> str:
     if args.device != "auto":
         command += option_words("device", args.device)
     return shlex.join(command)
-
-
-def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder) -> Segment:
-    """What this process has trained so far, continuing `run`."""
-    peak = peak_rss_mb()
-    return Segment(
-        backend=run.backend,
-        framework=backend.FRAMEWORK,
-        framework_version=backend.VERSION,
-        device=device,
-        first_epoch=run.epochs_done,
-        epochs_done=recorder.epochs_done,
-        examples_per_sec=round(recorder.examples_per_sec, 1),
-        wall_seconds=round(recorder.wall_seconds, 3),
-        startup_seconds=round(recorder.startup_seconds or 0.0, 3),
-        peak_rss_mb=None if peak is None else round(peak, 1),
-        loop=run.loop,
-    )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+CORES = "LENET_MULTI_CORES"  # the environment variable with this process's share of the cores
 
 
 def describe_machine(*packages: str) -> str:
@@ -43,4 +46,6 @@ def version_of(package: str) -> str | None:
 
 def available_cores() -> int:
     """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = os.environ.get(CORES, "")
+    return min(cores, int(share)) if re.fullmatch("[1-9][0-9]{0,5}", share) else cores

@@ -1,0 +1,45 @@
+"""Processes that share a machine: the cores that each may use, and how each knows that it is not alone."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from lenet_multi.system.machine import CORES, available_cores
+
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # what the frameworks read
+JOBS, NODE = "LENET_MULTI_JOBS", "LENET_MULTI_NODE"
+LONGEST_NODE = 64  # characters of a host's name on Linux
+
+
+def cores_each(num_processes: int) -> int:
+    """The cores of each process if several share those of this one; at least 1."""
+    return max(1, available_cores() // num_processes)
+
+
+def thread_variables(num_threads: int) -> dict[str, str]:
+    """The environment variables that give a process this many threads, except where the user has set another value."""
+    return {name: os.environ.get(name, str(num_threads)) for name in THREADS}
+
+
+def job_variables(num_threads: int, jobs: int, node: str = "") -> dict[str, str]:
+    """The environment of a training process that may share its machine.
+
+    Args:
+        num_threads: the cores that it may use.
+        jobs: how many such processes may run on its machine at a time.
+        node: the name of its machine, if that is not the one that runs the comparison.
+    """
+    return thread_variables(num_threads) | {CORES: str(num_threads), JOBS: str(jobs), NODE: node[:LONGEST_NODE]}
+
+
+def jobs_at_a_time() -> int:
+    """How many training processes may run on this machine at a time, as the one that started this process says."""
+    text = os.environ.get(JOBS, "")
+    return int(text) if re.fullmatch("[1-9][0-9]{0,5}", text) else 1
+
+
+def node_name() -> str:
+    """The name of this machine in a cluster; empty if this process was not started for a cluster."""
+    name = os.environ.get(NODE, "")
+    return name[:LONGEST_NODE] if name.isprintable() else ""
