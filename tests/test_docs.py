@@ -17,7 +17,9 @@ from PIL import Image
 from lenet_multi import __main__, compare, export, parity
 from lenet_multi.data import synthetic
 from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.errors import UserError
 from lenet_multi.exporting.exporter import FORMATS
+from lenet_multi.runs.options import run_parser
 from lenet_multi.system.process import child_environment
 
 ROOT = Path(__file__).parent.parent
@@ -119,6 +121,23 @@ def run_shown(line: str, monkeypatch) -> None:
         case ["pip", "install", "-e", target] if found := re.fullmatch(r"\.\[(.+)\]", target):
             known = metadata("lenet-multi").get_all("Provides-Extra") or []
             assert set(found[1].split(",")) <= set(known), line
+        case ["ssh", _host, remote, *_]:  # the last of the commands on the other machine
+            subprocess.run(["bash", "-n", "-c", remote], check=True)
+            last = shlex.split(remote.rpartition("&&")[2])
+            while re.fullmatch(r"[A-Z_]+=\S*", last[0]):
+                last.pop(0)
+            assert last[:3] == ["python", "-m", "lenet_multi.train"], line
+            run_parser("train", "").parse_args(last[3:])
+        case ["sbatch", *arguments]:  # tests/test_cluster.py runs the scripts
+            (at,) = (i for i, word in enumerate(arguments) if (ROOT / word).suffix == ".sh")
+            assert (ROOT / arguments[at]).is_file(), line
+            run_parser("train", "").parse_args(arguments[at + 1 :])
+        case ["kubectl", "apply", "-f", manifest]:  # tests/test_cluster.py runs the pods
+            assert (ROOT / manifest).is_file(), line
+        case ["kubectl", "logs", "--follow", job]:
+            assert f"name: {job.removeprefix('job/')}\n" in "".join(
+                path.read_text() for path in (DOCS / "cluster").glob("*.yaml")
+            )
         case ["tensorboard", "--logdir", folder]:
             assert any(Path(folder).glob("*/tensorboard/*tfevents*")), line
         case [".", ".venv/bin/activate"]:
@@ -149,10 +168,16 @@ def test_the_commands_of_a_page_run_in_the_order_shown(page, somewhere, monkeypa
         "scripts/no-such-script",
         'pip install -e ".[jax]"',
         "curl example.org",
+        "ssh node1 'cd x && python -m lenet_multi.train --epoch-count 3'",
+        "ssh node1 'cd x && rm -r runs'",
+        "sbatch docs/cluster/no-such-script.sh",
+        "sbatch docs/cluster/slurm_torch.sh --nodes 4",
+        "kubectl apply -f docs/cluster/no-such-manifest.yaml",
+        "kubectl logs --follow job/no-such-job",
     ],
 )
 def test_a_command_that_does_not_work_is_noticed(line, somewhere, monkeypatch):
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, pytest.fail.Exception, UserError)):
         run_shown(line, monkeypatch)
 
 
