@@ -15,7 +15,8 @@ Each run is a process of its own with the same seed and batches, one after the o
 or Ray. Settings after one `--vary` vary
 together; several `--vary` give every combination. With `--same-start`, all runs start from the first run's initial
 weights. Standard output is a table. The folder gets `curves.png`, `curves.svg`, `report.html`, `compare.json`, a folder
-for each run and, with `--same-start`, `start.safetensors`. The exit status is 1 if a run fails, or if the frameworks
+for each run and, with `--same-start`, `start.safetensors`. Of more than 12 runs, the 8 with the best test accuracy are
+examined: they have parity checks, and sections in the report. The exit status is 1 if a run fails, or if the frameworks
 differ with the same weights.
 """
 

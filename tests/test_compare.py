@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from contextlib import suppress
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -24,12 +25,13 @@ from lenet_multi.architecture import lenet
 from lenet_multi.backends import ALIASES, BACKENDS, load_backend
 from lenet_multi.checks.fixture import Fixture
 from lenet_multi.comparison import findings as findings_module
-from lenet_multi.comparison import runner
+from lenet_multi.comparison import outcome
 from lenet_multi.comparison.findings import (
     ComparedNetwork,
     Findings,
     check_trained_network,
     confusion_matrix,
+    predictions_and_confidence,
     shape_tables,
 )
 from lenet_multi.comparison.folder import stored_plan
@@ -157,7 +159,7 @@ class Page(HTMLParser):
 
 
 def asks_for_nothing(text: str) -> bool:
-    """Whether a page is all there is: no script, no address but within the page or with its content inside."""
+    """Whether a page is all there is: no address but within the page or with its content inside, in scripts neither."""
     page = Page(text)
     addresses = [
         value or ""
@@ -166,16 +168,18 @@ def asks_for_nothing(text: str) -> bool:
         if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster")
     ]
     inside = all(address.startswith(("#", "data:image/png;base64,")) for address in addresses)
-    foreign = re.search(r"://|@import|@font-face|url\((?!#)", text)
-    return inside and not foreign and not page.all("script") and not page.all("link")
+    foreign = re.search(r"://|@import|@font-face|url\((?!#)|\bimport\b|\bfetch\b|XMLHttpRequest|WebSocket", text)
+    return inside and not foreign and not page.all("link")
 
 
 def test_a_page_that_asks_for_something_is_seen():
-    assert asks_for_nothing('<p><img src="data:image/png;base64,AA"><a href="#x">x</a></p>')
+    assert asks_for_nothing('<p><img src="data:image/png;base64,AA"><a href="#x">x</a></p><script>1</script>')
     for asking in (
         '<img src="curves.png">',
         '<link rel="stylesheet" href="#">',
-        "<script>1</script>",
+        '<script src="report.js"></script>',
+        "<script>fetch(name)</script>",
+        "<script>import('./' + name)</script>",
         "<style>@import 'x'</style>",
         "<style>p { background: url(x.png) }</style>",
         '<a href="https://d2l.ai">x</a>',
@@ -347,12 +351,12 @@ def known(small_data) -> Findings:
     points = [Point(1.0, 2.0, 0.3, 0.5)]
 
     def network(name: str, classes: list[int], certainty: list[float]) -> ComparedNetwork:
-        logits = answers(classes, certainty)
-        return ComparedNetwork(name, name, "torch", architecture, parameters, points, 0.9, logits)
+        told = predictions_and_confidence(answers(classes, certainty))
+        return ComparedNetwork(name, name, "torch", architecture, lambda: parameters, points, 0.9, *told)
 
     first = network("left", [0, 1, 2, 9, 9, 9], [0.9, 0.9, 0.6, 0.5, 0.9, 0.7])
     second = network("right", [0, 8, 2, 3, 8, 9], [0.9, 0.8, 0.6, 0.95, 0.6, 0.9])
-    return Findings(dataset, [first, second], shape_tables([first, second]))
+    return Findings(dataset, [first, second], shape_tables([first, second], ["torch"]))
 
 
 def test_disagreeing_images_are_named_with_who_is_right(known):
@@ -410,19 +414,16 @@ def test_what_failed_is_told_and_not_taken_for_html(known, tmp_path):
 
 
 def test_networks_that_never_err_or_disagree_have_a_page_too(known, tmp_path):
-    right = ComparedNetwork(
-        "left",
-        "left",
-        "torch",
-        known.networks[0].architecture,
-        known.networks[0].parameters,
-        known.networks[0].points,
-        0.9,
-        answers(list(range(6)), [0.9] * 6),
-    )
+    predicted, confidence = predictions_and_confidence(answers(list(range(6)), [0.9] * 6))
+    right = replace(known.networks[0], predicted=predicted, confidence=confidence)
     page = page_of(Findings(known.dataset, [right, right], known.shape_tables), tmp_path)
     assert "No test image is misclassified" in page.text
     assert page.all("img") == []
+
+
+def network_of(architecture, parameters, points, logits) -> ComparedNetwork:
+    told = predictions_and_confidence(logits)
+    return ComparedNetwork("it", "it", "torch", architecture, lambda: parameters, points, 0.9, *told)
 
 
 def test_a_backend_that_computes_something_else_is_found_with_trained_weights(small_data, monkeypatch, tmp_path):
@@ -440,13 +441,13 @@ def test_a_backend_that_computes_something_else_is_found_with_trained_weights(sm
             return {name: out + 0.01 * (name == "pool1") for name, out in torch.layer_outputs(net, X).items()}
 
     logits = logits_of("torch", architecture, parameters, small_data.test)
-    network = ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 2, 0.1, 0.1)], 0.9, logits)
+    network = network_of(architecture, parameters, [Point(1, 2, 0.1, 0.1)], logits)
     right = check_trained_network(network, small_data, ["torch"])
     assert all(result.passed for result in right)
     monkeypatch.setattr(findings_module, "load_backend", lambda name: Wrong())
     wrong = check_trained_network(network, small_data, ["torch"])
     assert [result.check.number for result in wrong if not result.passed] == [4]
-    findings = Findings(small_data, [network], shape_tables([network]), {"it": wrong})
+    findings = Findings(small_data, [network], shape_tables([network], ["torch"]), {"it": wrong})
     (sentence,) = findings.differences
     assert "weights of it: layer outputs in torch off by 0.01" in sentence
     comparison = Comparison(tmp_path, Plan(["torch"], [], {}), [], findings, "a machine")
@@ -464,7 +465,7 @@ def certain_network(small_data) -> tuple[ComparedNetwork, Dataset]:
     parameters = Fixture(architecture, dataset).parameters
     parameters["dense2.bias"] = parameters["dense2.bias"] + np.float32(20) * (np.arange(10) == 3)
     logits = logits_of("torch", architecture, parameters, test)
-    return ComparedNetwork("it", "it", "torch", architecture, parameters, [Point(1, 0, 1, 1)], 0.9, logits), dataset
+    return network_of(architecture, parameters, [Point(1, 0, 1, 1)], logits), dataset
 
 
 def test_frameworks_do_not_differ_where_the_loss_is_near_zero(small_data):
@@ -1048,7 +1049,7 @@ def without_second(tmp_path, monkeypatch):
         "sys.meta_path.insert(0, Without)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    for module in (backends, runner):
+    for module in (backends, outcome):
         monkeypatch.setattr(module, "installed_backends", lambda: INSTALLED[:-1])
 
 
@@ -1127,7 +1128,7 @@ def test_a_network_that_cannot_be_run_leaves_the_others_results(compared, capsys
             raise RuntimeError("no memory left")
         return logits_of(backend_name, *others)
 
-    monkeypatch.setattr(runner, "logits_of", predict_or_fail)
+    monkeypatch.setattr(outcome, "logits_of", predict_or_fail)
     assert compare.main(["--resume", "--out", str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == f"{INSTALLED[1]}  FAILED: trained, but cannot be run: RuntimeError: no memory left"
@@ -1207,7 +1208,7 @@ def test_a_run_that_another_process_trains_is_left_alone(quick, tmp_path, monkey
 
 def test_a_fault_in_the_report_is_shown_and_leaves_the_other_files(quick, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr(runner, "page", lambda comparison: 1 / 0)
+    monkeypatch.setattr(outcome, "page", lambda comparison: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         compare.main([*quick, "--backends", "torch", "--out", str(out)])
     assert sorted(path.name for path in out.iterdir()) == ["compare.json", "curves.png", "curves.svg", "torch"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -23,6 +23,10 @@ from lenet_multi.runs.weights import Parameters
 from lenet_multi.training.points import Point
 
 PARITY_TEST_IMAGES = 2000  # the float64 reference is slow
+# Up to this many networks, each one is examined, has its sections in the report, and is compared with every other one.
+EXAMINED = 12
+# Of more networks, this many: the parity checks of each take seconds, and a reader has to tell their curves apart.
+CHOSEN = 8
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -34,42 +38,56 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 @dataclass(frozen=True)
 class ComparedNetwork:
-    """A trained network and its logits on the test set.
+    """A trained network and what it predicts for the test set.
 
     Args:
         name: name of the run.
         title: name of the run as readers see it.
         backend: the backend that trained the network and runs it.
         architecture: the network.
-        parameters: its canonical parameters.
+        load_parameters: reads its canonical parameters, which need not stay in memory.
         points: the points of its training curves.
         lr: the learning rate that it was trained with.
-        logits: its logits for the test images, (N, classes).
+        predicted: the class of the largest logit for each test image, uint8 (N,).
+        confidence: the probability of that class, float64 (N,).
     """
 
     name: str
     title: str
     backend: str
     architecture: Architecture
-    parameters: Parameters
+    load_parameters: Callable[[], Parameters]
     points: Sequence[Point]
     lr: float
-    logits: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
 
-    @cached_property
-    def predicted(self) -> np.ndarray:
-        """The class of the largest logit, int (N,)."""
-        return self.logits.argmax(axis=1)
-
-    @cached_property
-    def confidence(self) -> np.ndarray:
-        """The probability of the predicted class, (N,)."""
-        return np.exp(log_softmax(self.logits.astype(np.float64)).max(axis=1))
+    @property
+    def test_acc(self) -> float:
+        """The test accuracy after the last epoch."""
+        return self.points[-1].test_acc or 0.0
 
     def misclassified(self, labels: np.ndarray) -> np.ndarray:
         """Indices of the examples that it misclassifies, the most confident mistake first."""
         wrong = np.flatnonzero(self.predicted != labels)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+
+
+def predictions_and_confidence(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From logits (N, classes), the classes of the largest, uint8 (N,), and their probabilities, float64 (N,)."""
+    confidence = np.exp(log_softmax(logits.astype(np.float64)).max(axis=1))
+    return logits.argmax(axis=1).astype(np.uint8), confidence  # data have at most 256 classes
+
+
+def choose_networks(networks: Sequence[ComparedNetwork]) -> list[ComparedNetwork]:
+    """The networks to examine: all, or of more than `EXAMINED` the `CHOSEN` with the best test accuracy.
+
+    They keep their order. Of equally good networks, the first are chosen.
+    """
+    if len(networks) <= EXAMINED:
+        return list(networks)
+    best = {net.name for net in sorted(networks, key=lambda net: -net.test_acc)[:CHOSEN]}
+    return [net for net in networks if net.name in best]
 
 
 class Disagreement(NamedTuple):
@@ -106,9 +124,8 @@ class ShapeTable(NamedTuple):
     shapes: LayerShapes
 
 
-def shape_tables(networks: Sequence[ComparedNetwork]) -> list[ShapeTable]:
-    """A table for each architecture, with every backend in which a network was trained."""
-    backends = list(dict.fromkeys(net.backend for net in networks))
+def shape_tables(networks: Sequence[ComparedNetwork], backends: Sequence[str]) -> list[ShapeTable]:
+    """A table for each architecture, with its shapes in all these backends."""
     return [
         ShapeTable(
             [net.name for net in networks if net.architecture == architecture],
@@ -129,7 +146,7 @@ def check_trained_network(network: ComparedNetwork, dataset: Dataset, backends: 
     larger: the tolerances grow with the largest output, and that of the loss with the largest logit over the loss.
     """
     smaller = replace(dataset, test=dataset.test.subset(PARITY_TEST_IMAGES))
-    fixture = Fixture(network.architecture, smaller, given_lr=network.lr, given_parameters=network.parameters)
+    fixture = Fixture(network.architecture, smaller, given_lr=network.lr, given_parameters=network.load_parameters())
     largest = max(float(np.abs(output).max()) for output in fixture.outputs.values())
     logit = float(np.abs(fixture.outputs[fixture.last_layer]).max())
     loss, _ = fixture.loss_and_gradients
@@ -147,7 +164,14 @@ def _scaled(check: ParityCheck, scale: float, num_test: int) -> ParityCheck:
 
 @dataclass(frozen=True)
 class Findings:
-    """Shapes and parity checks of the trained networks; the checks by name of the network whose weights they use."""
+    """What the networks predict; shapes and parity checks of those that are examined.
+
+    Args:
+        dataset: the data.
+        networks: the network of every complete run.
+        shape_tables: the shapes of the examined networks.
+        parity_checks: the checks, by name of the network whose weights they use.
+    """
 
     dataset: Dataset
     networks: list[ComparedNetwork]
@@ -159,8 +183,21 @@ class Findings:
         return self.dataset.test.labels
 
     @cached_property
+    def examined(self) -> list[ComparedNetwork]:
+        """The networks that have sections in the report."""
+        return choose_networks(self.networks)
+
+    @property
+    def choice(self) -> str:
+        """Which networks are examined, in words; empty if it is all of them."""
+        if len(self.examined) == len(self.networks):
+            return ""
+        return f"the {len(self.examined)} networks with the best test accuracy, of {len(self.networks):,}"
+
+    @cached_property
     def disagreements(self) -> list[Disagreement]:
-        return disagreements(self.networks, self.labels)
+        """The disagreement of every pair of examined networks."""
+        return disagreements(self.examined, self.labels)
 
     @property
     def differences(self) -> list[str]:
@@ -187,10 +224,12 @@ class Findings:
         named = frameworks[0] if len(frameworks) == 1 else f"{', '.join(frameworks[:-1])} and {frameworks[-1]}"
         compute = "computes" if len(frameworks) == 1 else "compute"
         num_checks = len(next(iter(self.parity_checks.values())))
-        networks = f"each of {len(self.networks)} networks" if len(self.networks) > 1 else "the network"
+        num_checked = len(self.parity_checks)
+        networks = f"each of {num_checked} networks" if num_checked > 1 else "the network"
+        left_out = len(self.networks) - num_checked
         return (
             f"with the trained weights, {named} {compute} the same as the float64 reference: "
-            f"{num_checks} checks on {networks} pass"
+            f"{num_checks} checks on {networks} pass" + (f"; {left_out:,} networks are not checked" if left_out else "")
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -228,7 +267,11 @@ class Findings:
 
 
 def examine(networks: Sequence[ComparedNetwork], dataset: Dataset) -> Findings:
-    """Measure the layer shapes, and run the parity checks with each network's weights in all their backends."""
+    """Measure layer shapes, and run the parity checks with each network's weights in the backends of all networks.
+
+    Of many networks, only those that `choose_networks` returns.
+    """
     backends = list(dict.fromkeys(net.backend for net in networks))
-    parity_checks = {net.name: check_trained_network(net, dataset, backends) for net in networks}
-    return Findings(dataset, list(networks), shape_tables(networks), parity_checks)
+    chosen = choose_networks(networks)
+    parity_checks = {net.name: check_trained_network(net, dataset, backends) for net in chosen}
+    return Findings(dataset, list(networks), shape_tables(chosen, backends), parity_checks)

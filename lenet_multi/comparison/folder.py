@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from lenet_multi.architecture import Architecture
@@ -40,8 +41,32 @@ def locked_comparison(out: Path) -> AbstractContextManager[None]:
 
 def to_json(described: Mapping[str, Any]) -> bytes:
     """Indented JSON, but lists of numbers on one line: some hold a number per test example."""
-    text = json.dumps(described, indent=2)
-    return (re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: re.sub(r"\n\s*", " ", found[0]), text) + "\n").encode()
+    return ("".join(_json_parts(described, "\n")) + "\n").encode()
+
+
+def _json_parts(value: Any, line: str) -> Iterator[str]:
+    """The text of a value; `line` begins a line that is as deep as the value.
+
+    `json.dumps` with an indent makes a string of every number: a thousand runs would take gigabytes.
+    """
+    deeper = line + "  "
+    if isinstance(value, Mapping) and value:
+        separator = "{"
+        for name, item in value.items():
+            yield f"{separator}{deeper}{json.dumps(name)}: "
+            yield from _json_parts(item, deeper)
+            separator = ","
+        yield line + "}"
+    elif isinstance(value, list | tuple) and not set(map(type, value)) <= {int, float, bool, NoneType}:
+        separator = "["
+        for item in value:
+            yield separator + deeper
+            yield from _json_parts(item, deeper)
+            separator = ","
+        yield line + "]"
+    else:
+        text = json.dumps(value)
+        yield f"[ {text[1:-1]} ]" if text.startswith("[") and value else text
 
 
 def save_progress(out: Path, plan: Plan, results: Sequence[RunResult]) -> None:

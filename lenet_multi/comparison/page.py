@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from lenet_multi.backends import BACKENDS
 from lenet_multi.checks.parity_table import cell
-from lenet_multi.comparison.findings import ComparedNetwork, confusion_matrix
+from lenet_multi.comparison.findings import EXAMINED, confusion_matrix
+from lenet_multi.comparison.page_curves import MOST_LINES, curves, inline_panel, svg_line
+from lenet_multi.comparison.plan import Plan, RunSpec
 from lenet_multi.comparison.results import Comparison
-from lenet_multi.pictures.canvas import svg
-from lenet_multi.training.curves import LINE_COLORS, PANELS, draw_overlaid, drawn_or_none, line_style
+from lenet_multi.training.curves import LINE_COLORS, PANELS, drawn_or_none
 
 PICTURES = 12  # misclassified examples shown per network
 PICTURES_OF_PAIR = 12  # examples shown per pair of networks that disagree
 LISTED = 200  # indices of examples listed per pair
+SCRIPT = Path(__file__).with_name("report.js")
 
 
 def page(comparison: Comparison) -> str:
-    """The report as HTML; styles, curves and images are embedded, and nothing is loaded from elsewhere."""
+    """The report as HTML; styles, script, curves and images are embedded, and nothing is loaded from elsewhere."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -33,19 +36,24 @@ def page(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    findings = comparison.findings
-    networks, labels = findings.networks, findings.labels
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    findings, script = comparison.findings, SCRIPT.read_text(encoding="utf-8")
+    networks, labels = findings.examined, findings.labels
     return environment.get_template("report.html.j2").render(
         comparison=comparison,
         findings=findings,
+        policy=_policy(script),
+        script=script,
+        data=_script_data(comparison),
+        filters=_settings_of(comparison) if len(comparison.results) > EXAMINED else {},
         cell=cell,
         frameworks=BACKENDS,
         line_colors=" ".join(f"--line-{number}: {color};" for number, color in enumerate(LINE_COLORS, start=1)),
         panels=[
-            (title, drawn_or_none(f"'{title}' in the report", partial(_inline_panel, networks, panel)))
+            (title, drawn_or_none(f"'{title}' in the report", partial(inline_panel, networks, panel)))
             for panel, title in PANELS.items()
         ],
-        legend=[(net.title, _swatch(number)) for number, net in enumerate(networks)],
+        lines=[svg_line(number) for number in range(len(networks))],
         confusions=[(net, confusion_matrix(labels, net.predicted, findings.dataset.num_classes)) for net in networks],
         classes=findings.dataset.class_names,
         labels=labels,
@@ -67,28 +75,45 @@ def data_uri(image: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _inline_panel(networks: Sequence[ComparedNetwork], panel: str) -> str:
-    """A panel of the curves as an SVG element with a transparent background, in the color of the page's text."""
-    from matplotlib import rc_context
-
-    ink = "#010203"  # a color used nowhere else, to be replaced
-    parts = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    settings: dict[Any, Any] = {**dict.fromkeys(parts, ink), "figure.facecolor": "none", "axes.facecolor": "none"}
-    with rc_context(settings):
-        figure = draw_overlaid({net.title: net.points for net in networks}, [panel])
-        drawn = svg(figure, dict.fromkeys(("Creator", "Format", "Type"))).decode()  # without matplotlib's links
-    element = drawn[drawn.index("<svg ") :].replace(ink, "currentColor")
-    # HTML does not need the namespaces.
-    for namespace in (' xmlns:xlink="http://www.w3.org/1999/xlink"', ' xmlns="http://www.w3.org/2000/svg"'):
-        element = element.replace(namespace, "", 1)
-    # On a dark background the page makes these colors brighter.
-    for number, color in enumerate(LINE_COLORS, start=1):
-        element = element.replace(color, f"var(--line-{number})")
-    return element
+def _policy(script: str) -> str:
+    """The page's Content-Security-Policy: a browser runs this script alone, and loads nothing."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
-def _swatch(number: int) -> dict[str, str]:
-    """The line with this number in the legend: the page's color for it, and the dashes of an SVG line."""
-    dashes = {"-": "none", "--": "7 3", "-.": "8 3 2 3", ":": "2 3"}
-    color = f"var(--line-{number % len(LINE_COLORS) + 1})"
-    return {"color": color, "dashes": dashes[line_style(number)["linestyle"]]}
+def _script_data(comparison: Comparison) -> dict[str, object]:
+    """What the page's script sorts by, filters by and draws: for each row of the table, in its order."""
+    networks = {net.name: net for net in comparison.findings.networks}
+    examined = {net.name: number for number, net in enumerate(comparison.findings.examined)}
+    settings = _settings_of(comparison)
+    return {
+        "settings": [{"name": name, "values": values} for name, values in settings.items()],
+        "runs": [
+            {
+                "name": result.spec.name,
+                "settings": [settings[name].index(value) for name, value in _settings(comparison.plan, result.spec)],
+                "values": result.values,
+                "curves": curves(networks[result.spec.name].points) if result.spec.name in networks else None,
+                "line": examined.get(result.spec.name),
+            }
+            for result in comparison.results
+        ],
+        "panels": list(PANELS.values()),
+        "lines": [svg_line(number) for number in range(MOST_LINES)],
+    }
+
+
+def _settings(plan: Plan, spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """What distinguishes a run from the others: its framework, if there are several, and its varied options."""
+    if len(plan.backends) > 1:
+        yield "framework", BACKENDS[spec.backend]
+    yield from spec.varied.items()
+
+
+def _settings_of(comparison: Comparison) -> dict[str, list[str]]:
+    """The settings that distinguish the runs, each with its values in the order in which the runs have them."""
+    values: dict[str, dict[str, None]] = {}
+    for result in comparison.results:
+        for name, value in _settings(comparison.plan, result.spec):
+            values.setdefault(name, {})[value] = None
+    return {name: list(found) for name, found in values.items()}

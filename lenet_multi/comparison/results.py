@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_multi.backends import BACKENDS
-from lenet_multi.comparison.findings import Findings
+from lenet_multi.comparison.findings import EXAMINED, Findings
 from lenet_multi.comparison.plan import Plan, RunSpec
 from lenet_multi.runs.checkpoint import Run
 from lenet_multi.runs.outputs import summary
@@ -31,6 +31,7 @@ COLUMNS = {
 }
 SHARED_COLUMNS = ("examples/s", "wall time", "start-up")  # what other runs on the machine change
 SHARED_MARK = "*"
+NAMED = 3  # runs that a note about many runs names
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class RunResult:
             + SHARED_MARK * (self.is_shared and title in SHARED_COLUMNS)
             for title, (name, text) in COLUMNS.items()
         ]
+
+    @property
+    def values(self) -> list[str | float | None]:
+        """The value of each of `COLUMNS`, by which the report sorts; empty for a run that failed."""
+        values = summary(self.run) if self.run else {}
+        return [values[name] for name, _ in COLUMNS.values()] if values else []
 
     def as_json(self) -> dict[str, Any]:
         state = "failed" if self.reason else "done" if self.run else "waiting"
@@ -125,6 +132,9 @@ class Comparison:
         if self.plan.same_start:
             notes.append("all runs started from the same weights")
         notes += self._notes_of_machines()
+        if self.findings.choice:
+            notes.append(f"shapes, parity checks, mistakes and disagreements are those of {self.findings.choice}")
+        of_runs: list[tuple[str, str]] = []
         for result in self.results:
             if not result.run:
                 continue
@@ -132,15 +142,14 @@ class Comparison:
             num_classes = result.run.architecture.num_classes
             if is_chance_loss(loss, num_classes, result.run.epochs_done, result.run.settings.num_train):
                 chance = f"the chance loss of {chance_loss(num_classes):.3f}"
-                notes.append(f"{name} has learned nothing: its loss is still about {chance}")
+                of_runs.append((name, f"has learned nothing: its loss is still about {chance}"))
             if len(segments) > 1:
-                notes.append(
-                    f"{name} was trained by {len(segments)} processes: time, speed and memory are those of the last"
-                )
+                told = f"was trained by {len(segments)} processes: time, speed and memory are those of the last"
+                of_runs.append((name, told))
             if self.plan.requested_loop(result.spec) == "fast" and segments[-1].loop == "plain":
                 framework = BACKENDS[result.spec.backend]
-                notes.append(f"{name} ran the plain loop: {framework} has no fast loop for this network and device")
-        return notes
+                of_runs.append((name, f"ran the plain loop: {framework} has no fast loop for this network and device"))
+        return notes + _notes_of_runs(of_runs)
 
     def _notes_of_machines(self) -> list[str]:
         """What the figures of speed were measured on, if that is not this machine with one run at a time."""
@@ -182,8 +191,9 @@ class Comparison:
         return "\n".join(lines)
 
     def figure(self) -> Figure:
-        """The curves of all complete runs, overlaid."""
-        return draw_overlaid({result.spec.title: result.run.points for result in self.results if result.run})
+        """The curves of the examined networks, overlaid."""
+        title = f"Curves of {self.findings.choice}" if self.findings.choice else ""
+        return draw_overlaid({net.title: net.points for net in self.findings.examined}, title=title)
 
     def as_json(self) -> dict[str, Any]:
         """Every number, JSON-ready."""
@@ -195,3 +205,15 @@ class Comparison:
             "failed": self.failed,
             **self.findings.as_json(),
         }
+
+
+def _notes_of_runs(told: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence for each run and what is told of it, but one for all runs if more than `EXAMINED` share it."""
+    names: dict[str, list[str]] = {}
+    for name, text in told:
+        names.setdefault(text, []).append(name)
+    sentences = []
+    for name, text in told:
+        count, first = len(names[text]), ", ".join(names[text][:NAMED])
+        sentences.append(f"each of {count:,} runs ({first}, ...) {text}" if count > EXAMINED else f"{name} {text}")
+    return list(dict.fromkeys(sentences))

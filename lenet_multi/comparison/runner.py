@@ -1,4 +1,4 @@
-"""Runs a comparison: has the missing runs trained, examines the networks, and writes the results."""
+"""Runs a comparison: has the missing runs trained, then lets `outcome` examine the networks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import installed_backends, note_left_out, require_installed
+from lenet_multi.backends import note_left_out, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.comparison.case_runs import IN_TURN, Case, Engine, TrainCases
 from lenet_multi.comparison.engines import opened, require_engine
-from lenet_multi.comparison.findings import ComparedNetwork, examine
 from lenet_multi.comparison.folder import (
-    COMPARISON,
-    CURVES_PNG,
-    CURVES_SVG,
-    REPORT,
     RESULT_FILES,
     START,
     existing_run,
@@ -32,29 +27,22 @@ from lenet_multi.comparison.folder import (
     require_unused,
     save_progress,
     stored_plan,
-    to_json,
 )
-from lenet_multi.comparison.page import page
+from lenet_multi.comparison.outcome import write_results
 from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, VaryGroup
 from lenet_multi.comparison.results import Comparison, RunResult
 from lenet_multi.comparison.vary import parse_backends, parse_vary
-from lenet_multi.data import Dataset, require_fit
+from lenet_multi.data import require_fit
 from lenet_multi.errors import UserError
-from lenet_multi.pictures.canvas import svg
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, recipe, run_parser
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, write_outputs
-from lenet_multi.runs.prediction import logits_of
 from lenet_multi.runs.selection import dataset_from, network_for, shape_of_weights
 from lenet_multi.runs.tensorboard import EVENTS, require_tensorboard
 from lenet_multi.system import child_processes
-from lenet_multi.system.atomic_files import require_absent, write_atomically
-from lenet_multi.system.machine import describe_machine
-from lenet_multi.system.names import readable
+from lenet_multi.system.atomic_files import require_absent
 from lenet_multi.system.option_parser import option_words
-from lenet_multi.system.signals import ignore_sigint
 from lenet_multi.system.stderr import say
-from lenet_multi.training.curves import png, write_figure
 
 PROG = "python -m lenet_multi.compare"
 
@@ -214,7 +202,7 @@ def _run_locked(
         with opened(engine, digest) as train_cases:
             results = _train_all(plan, args_of, networks, found, out, train_cases)
         say("comparing the networks")
-        return _write_results(out, plan, results, dataset)
+        return write_results(out, plan, results, dataset)
     except KeyboardInterrupt:
         words = [sys.executable, "-m", "lenet_multi.compare", "--resume", *option_words("out", out), *engine.words]
         raise KeyboardInterrupt(f"'{out}' keeps what was trained; continue with: {shlex.join(words)}") from None
@@ -294,39 +282,3 @@ def _write_initial_weights(plan: Plan, args: argparse.Namespace, architecture: A
     )
     if reason:
         raise UserError(f"--same-start: the initial weights of '{first.name}' cannot be drawn ({reason})")
-
-
-def _write_results(out: Path, plan: Plan, results: list[RunResult], dataset: Dataset) -> Comparison:
-    """Run the trained networks on the test set, examine them, and write the files."""
-    networks = []
-    for number, result in enumerate(results):
-        if result.run is None:
-            continue
-        spec = result.spec
-        run, parameters = load_checkpoint(out / spec.folder)
-        try:
-            device = plan.options.get("device", spec.varied.get("device", "auto"))
-            logits = logits_of(spec.backend, run.architecture, parameters, dataset.test, device)
-        except Exception as problem:  # whatever a framework raises, keep the other results
-            reason = f"trained, but cannot be run: {type(problem).__name__}: {' '.join(str(problem).split())}"
-            results[number] = RunResult(spec, reason=reason)
-            continue
-        networks.append(
-            ComparedNetwork(
-                spec.name, spec.title, spec.backend, run.architecture, parameters, run.points, run.settings.lr, logits
-            )
-        )
-    comparison = Comparison(out, plan, results, examine(networks, dataset), describe_machine(*_packages(plan)))
-    with ignore_sigint():
-        write_atomically(out / COMPARISON, to_json(comparison.as_json()))
-        if networks:
-            write_figure(out / CURVES_PNG, lambda: png(comparison.figure()))
-            write_figure(out / CURVES_SVG, lambda: svg(comparison.figure(), {"Title": plan.title}))
-            write_atomically(out / REPORT, readable(page(comparison)).encode())
-    return comparison
-
-
-def _packages(plan: Plan) -> list[str]:
-    """The packages whose versions affect the figures."""
-    installed = [name for name in plan.backends if name in installed_backends()]
-    return [*installed, *(["keras"] if "tensorflow" in installed else []), "numpy"]

@@ -25,6 +25,7 @@ PANELS = {"train_loss": "train loss", "train_acc": "train accuracy", "test_acc":
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE_STYLES = ("-", "--", "-.", ":")
 LINE_MARKERS = ("o", "s", "^", "D", "v")
+LEGEND_WIDTH = 130  # characters beside each other below three panels
 
 
 @contextmanager
@@ -70,12 +71,15 @@ def line_style(number: int) -> dict[str, str]:
 
 
 @plain_text()
-def draw_overlaid(runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = tuple(PANELS)) -> Figure:
+def draw_overlaid(
+    runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = tuple(PANELS), title: str = ""
+) -> Figure:
     """Return a figure with the curves of several runs, one line per run in each panel; needs no display.
 
     Args:
         runs: legend text to the points of a run. `line_style` numbers the runs in this order.
         panels: keys of `PANELS`, to draw side by side. A figure of several panels has a legend below them.
+        title: a line above the panels; none if empty.
     """
     from matplotlib.figure import Figure
 
@@ -99,7 +103,10 @@ def draw_overlaid(runs: Mapping[str, Sequence[Point]], panels: Sequence[str] = t
         axes.grid(alpha=0.4)
     if len(panels) > 1 and runs:
         handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6))
+        columns = LEGEND_WIDTH // (max(map(len, names)) + 7)  # the line before a name is as wide as 7 characters
+        figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(len(names), 6, columns)))
+    if title:
+        figure.suptitle(readable(title), fontsize="medium")
     return figure
 
 

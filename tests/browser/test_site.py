@@ -1,11 +1,7 @@
-"""Tests the files of the built site, and the site and a comparison's report in a browser; see scripts/browser-test."""
+"""Tests the files of the built site, and the site in a browser; see scripts/browser-test."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -14,8 +10,8 @@ from pathlib import Path
 
 import built_site
 import pytest
-from conftest import write_folder
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from chromium import BROKEN_PICTURES, CONTRAST, DESKTOP, PHONE, TIMEOUT, TOO_WIDE, launched, record_problems
+from playwright.sync_api import Browser, Page
 from sphinx.util.inventory import InventoryFile
 
 import lenet_multi
@@ -23,9 +19,8 @@ import lenet_multi
 SITE = Path(__file__).parents[2] / "docs" / "_build" / "html"
 PAGES = [str(path.relative_to(SITE)) for path in built_site.html_files(SITE)]
 CONTENT_PAGES = [page for page in PAGES if not page.startswith(("_modules", "genindex", "py-modindex", "search"))]
+TEXTS = "article :is(p, li, td, h1, h2, pre span, a)"
 FRAMEWORKS = ("PyTorch", "Keras", "Gluon")
-TIMEOUT = 120_000  # milliseconds; long, because the machine may be busy
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 # Files
@@ -80,14 +75,8 @@ def test_faults_of_a_site_are_found(tmp_path):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "expected chromium on the PATH: scripts/browser-test installs it"
-    # Chromium's sandbox does not work as root, the usual user in containers.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -119,30 +108,6 @@ def on_disk() -> str:
     return SITE.as_uri() + "/"
 
 
-def record_problems(page: Page) -> list[str]:
-    """Return a list to which the page adds its problems: console errors and warnings, failed and external requests."""
-    problems: list[str] = []
-
-    def on_message(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            problems.append(f"{message.text} ({message.location['url']})")
-
-    def on_response(response: Response) -> None:
-        if response.status >= 400:
-            problems.append(f"{response.url}: {response.status}")
-
-    def on_request(request: Request) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
-            problems.append(f"{request.url} is external")
-
-    page.on("console", on_message)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("requestfailed", lambda request: problems.append(f"{request.url} failed"))
-    page.on("response", on_response)
-    page.on("request", on_request)
-    return problems
-
-
 @pytest.fixture
 def page(browser) -> Iterator[Page]:
     """A page that must have no problems at the end of the test."""
@@ -158,7 +123,7 @@ def page(browser) -> Iterator[Page]:
 def test_low_contrast_and_a_page_that_is_too_wide_are_found(browser):
     page = browser.new_page(viewport=PHONE)
     page.set_content("<article style='background: #fff8'><p>clear<p style='color: #aaa'>faint</article>")
-    contrast, text = page.evaluate(CONTRAST)
+    contrast, text = page.evaluate(CONTRAST, TEXTS)
     assert (round(contrast, 1), text) == (2.3, "faint")
     assert not page.evaluate(TOO_WIDE)
     page.set_content("<article><p style='width: 500px'>wide</article>")
@@ -182,36 +147,6 @@ def test_problems_of_a_page_are_recorded(browser, served):
         assert problem in recorded
 
 
-# True if an element is wider than the window without its own scroll bar, so that the page scrolls sideways.
-TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-BROKEN_PICTURES = "[...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src)"
-# The lowest contrast between text and background, as the Web Content Accessibility Guidelines define it, and its text.
-CONTRAST = """() => {
-    const numbers = color => color.match(/[0-9.]+/g).map(Number);
-    const luminance = color => {
-        const [r, g, b] = color.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const background = element => {
-        if (!element) return [255, 255, 255];
-        const [r, g, b, alpha = 1] = numbers(getComputedStyle(element).backgroundColor);
-        if (alpha === 1) return [r, g, b];
-        const below = background(element.parentElement);
-        return [r, g, b].map((v, i) => alpha * v + (1 - alpha) * below[i]);
-    };
-    let lowest = [21, ''];
-    const selector = ['p', 'li', 'td', 'h1', 'h2', 'pre span', 'a'].map(tag => `article ${tag}`).join();
-    for (const element of document.querySelectorAll(selector)) {
-        if (!element.checkVisibility() || !element.textContent.trim()) continue;
-        const text = numbers(getComputedStyle(element).color).slice(0, 3);
-        const [brighter, darker] = [luminance(text), luminance(background(element))].sort((a, b) => b - a);
-        const contrast = (brighter + 0.05) / (darker + 0.05);
-        if (contrast < lowest[0]) lowest = [contrast, element.textContent.slice(0, 40)];
-    }
-    return lowest;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_every_page_is_readable(browser, served, size, scheme):
@@ -226,7 +161,7 @@ def test_every_page_is_readable(browser, served, size, scheme):
         page.wait_for_function("[...document.images].every(image => image.complete)")
         assert page.evaluate(BROKEN_PICTURES) == [], name
         assert not page.evaluate(TOO_WIDE), name
-        contrast, text = page.evaluate(CONTRAST)
+        contrast, text = page.evaluate(CONTRAST, TEXTS)
         assert contrast >= 4.5, f"{name}: the contrast of {text!r} is only {contrast:.1f}"
     context.close()
     assert problems == []
@@ -331,27 +266,3 @@ def test_the_notebook_can_be_downloaded(page, served):
     assert link.get_attribute("download") is not None
     response = page.request.get(served + (link.get_attribute("href") or ""))
     assert response.body() == (SITE.parents[1] / "first-steps.ipynb").read_bytes()
-
-
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_report_of_a_comparison_opens_from_disk(browser, report, size):
-    context = browser.new_context(viewport=size)
-    page = context.new_page()
-    problems = record_problems(page)
-    page.goto(report.as_uri())
-    assert page.locator("table").count() >= 1
-    assert page.evaluate("document.images.length") >= 1
-    assert page.evaluate(BROKEN_PICTURES) == []
-    assert not page.evaluate(TOO_WIDE)
-    context.close()
-    assert problems == []
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory) -> Path:
-    """The report of a comparison of all three frameworks on small data, copied out of the comparison's folder."""
-    folder = tmp_path_factory.mktemp("comparison")
-    data = write_folder(folder / "data")
-    options = ["--dataset", str(data), "--epochs", "1", "--batch-size", "32", "--out", str(folder / "three")]
-    subprocess.run([sys.executable, "-m", "lenet_multi.compare", *options], check=True, capture_output=True)
-    return Path(shutil.copy(folder / "three" / "report.html", folder / "alone.html"))

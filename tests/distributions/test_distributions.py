@@ -75,7 +75,8 @@ def modules() -> set[str]:
 
 
 TEMPLATES = {f"lenet_multi/exporting/templates/{name}.py.txt" for name in (*BACKENDS, "idx", "pictures")}
-EXPECTED = {"lenet_multi/py.typed", "lenet_multi/comparison/report.html.j2"} | TEMPLATES
+REPORT = {f"lenet_multi/comparison/report.{ending}" for ending in ("html.j2", "css.j2", "js")}
+EXPECTED = {"lenet_multi/py.typed"} | REPORT | TEMPLATES
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(distributions):
