@@ -111,25 +111,24 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
 
 @contextmanager
 def launched(name: str, folder: Path, out: Path) -> Iterator[subprocess.Popen[str]]:
-    """Two workers that train 40 epochs, of which at least one is done."""
-    options = ["--backend", name, "--dataset", str(folder), "--epochs", "40", "--out", str(out), *TRAINING]
-    process = subprocess.Popen(
+    """Two workers that train 20 epochs, of which at least one is done."""
+    options = ["--backend", name, "--dataset", str(folder), "--epochs", "20", "--out", str(out), *TRAINING]
+    with subprocess.Popen(
         command("lenet_multi.launch", "--workers", "2", "--", "train", *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
-    )
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while not ((out / CHECKPOINT).exists() and load_checkpoint(out)[0].epochs_done >= 1):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not ((out / CHECKPOINT).exists() and load_checkpoint(out)[0].epochs_done >= 1):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -145,13 +144,13 @@ def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder
     assert told[0].startswith("error: worker 1 was killed by SIGKILL, and the others were ended")
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     done = load_checkpoint(out)[0].epochs_done
-    assert 1 <= done < 40
-    # With another number of workers; then the finished run, which they do not train.
+    assert 1 <= done < 20
+    # With another number of workers; then, in one framework, the finished run, which they do not train.
     resume = ["--resume", "--out", str(out), "--device", "cpu"]
-    for _ in range(2):
+    for _ in range(2 if name == INSTALLED[0] else 1):
         printed = run("lenet_multi.launch", "--workers", "3", "--", "train", *resume)
         assert len(printed.stdout.splitlines()) == 2
-    assert load_checkpoint(out)[0].epochs_done == 40
+    assert load_checkpoint(out)[0].epochs_done == 20
 
 
 def listening_addresses(pids: Sequence[int]) -> set[str]:
@@ -197,7 +196,7 @@ def test_a_run_that_diverges_ends_on_all_workers(name, folder):
     done = run("lenet_multi.launch", "--workers", "2", "--", "train", *options, status=2)
     told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(told) == 1
-    assert "not finite" in told[0]
+    assert told[0].endswith("in epoch 1: try a smaller --lr")
 
 
 CALLER = """

@@ -24,6 +24,8 @@ WORKER_VARIABLES = {
     "mxnet": ("DMLC_ROLE",),
 }
 
+LOST_CONNECTION = "the connection to the other workers failed"  # begins an error
+
 
 def is_worker(backend_name: str) -> bool:
     """Whether the environment makes this process one of several workers.

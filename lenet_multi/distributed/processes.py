@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Queue
 
+from lenet_multi.distributed import LOST_CONNECTION
 from lenet_multi.distributed.environment import LOCAL, Variables
 from lenet_multi.system.parent_watch import PARENT_PIPE
 from lenet_multi.system.process import child_environment
@@ -163,11 +164,15 @@ def end_all(started: Sequence[WorkerProcess], at_once: bool = False) -> None:
 
 
 class ErrorPrinter:
-    """Passes on what the processes print to standard error, and an `error:` line of several of them once."""
+    """Passes on what the processes print to standard error, and of several `error:` lines those that say most.
+
+    A line that several processes print is passed on once, and that of a lost connection only if no other says why.
+    """
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
-        self._printed: set[str] = set()
+        self._errors: list[str] = []
+        self._lost = ""
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._is_muted = False
@@ -182,12 +187,17 @@ class ErrorPrinter:
         with process.stderr as lines:
             for line in lines:
                 with self._lock:
-                    is_error = line.startswith("error: ")
-                    is_known = is_error and (self._is_muted or line in self._printed)
-                    self._printed.add(line)
-                    # The caller says itself that it is interrupted.
-                    if not is_known and line != "interrupted\n":
-                        self._report(line.rstrip("\n"))
+                    self._take(line.rstrip("\n"))
+
+    def _take(self, line: str) -> None:
+        if line.startswith(f"error: {LOST_CONNECTION}"):
+            self._lost = line
+        elif line.startswith("error: "):
+            if not self._is_muted and line not in self._errors:
+                self._report(line)
+            self._errors.append(line)
+        elif line != "interrupted":  # the caller says so itself
+            self._report(line)
 
     def mute(self) -> None:
         """Print no more `error:` lines."""
@@ -197,3 +207,6 @@ class ErrorPrinter:
         """Wait until all is printed that the processes wrote before they ended."""
         for thread in self._threads:
             thread.join(5)
+        if self._lost and not self._errors and not self._is_muted:
+            self._report(self._lost)
+        self._lost = ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from traceback import walk_tb
 
 from lenet_multi.backends import load_backend
-from lenet_multi.distributed import is_worker, load_engine
+from lenet_multi.distributed import LOST_CONNECTION, is_worker, load_engine
 from lenet_multi.distributed.interface import Engine
 from lenet_multi.errors import UserError
 from lenet_multi.system.command import USAGE_STATUS
@@ -101,7 +101,7 @@ def joined_workers(backend_name: str) -> Iterator[Workers | None]:
         ):
             raise
         raise UserError(
-            f"the connection to the other workers failed ({_first_clause(problem)}): start all workers again"
+            f"{LOST_CONNECTION} ({_first_clause(problem)}): start all workers again"
         ) from problem
 
 
