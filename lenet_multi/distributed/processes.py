@@ -131,21 +131,24 @@ def wait_for_all(
         threading.Thread(target=wait_for, args=(each,), daemon=True).start()
     for _ in started:
         first = ended.get()
-        status = first.process.returncode
-        if status == 0:
+        if first.process.returncode == 0:
             continue
-        if status < 0:
-            printer.mute()  # the others only miss this one
+        # The others only miss one that was killed, and may have ended before it was seen.
+        codes = {each.name: each.process.poll() for each in started}
+        killed = {
+            name: -code for name, code in codes.items() if code is not None and code < 0
+        }
+        if killed:
+            printer.mute()
         for each in started:
-            if each.process.poll() is None:
+            if codes[each.name] is None:
                 each.process.terminate()
         end_all(started)
         printer.finish()
-        if status < 0:
-            report(
-                f"error: {first.name} was killed by {signal.Signals(-status).name}, and the others were ended: {AGAIN}"
-            )
-        return status if status > 0 else FAILED_STATUS
+        for name, number in list(killed.items())[:1]:
+            reason = f"{name} was killed by {signal.Signals(number).name}"
+            report(f"error: {reason}, and the others were ended: {AGAIN}")
+        return FAILED_STATUS if killed else first.process.returncode
     printer.finish()
     return 0
 
