@@ -12,12 +12,11 @@
     python -m lenet_multi.compare --resume --out runs/three
 
 Each run is a process of its own with the same seed and batches, one after the other, or several at a time with `--jobs`
-or Ray. Settings after one `--vary` vary
-together; several `--vary` give every combination. With `--same-start`, all runs start from the first run's initial
-weights. Standard output is a table. The folder gets `curves.png`, `curves.svg`, `report.html`, `compare.json`, a folder
-for each run and, with `--same-start`, `start.safetensors`. Of more than 12 runs, the 8 with the best test accuracy are
-examined: they have parity checks, and sections in the report. The exit status is 1 if a run fails, or if the frameworks
-differ with the same weights.
+or Ray. Settings after one `--vary` vary together; several `--vary` give every combination. With `--same-start`, all
+runs start from the first run's initial weights. Standard output is a table. The folder gets `curves.png`, `curves.svg`,
+`report.html`, `compare.json`, a folder for each run and, with `--same-start`, `start.safetensors`. Of more than 12
+runs, the 8 with the best test accuracy are examined: they have parity checks, and sections in the report. The exit
+status is 1 if a run fails, or if the frameworks differ with the same weights.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lenet_multi.comparison.case_runs import ENGINES, Engine
+from lenet_multi.comparison.case_runs import ENGINES, SweepEngine
 from lenet_multi.comparison.folder import REPORT
 from lenet_multi.comparison.plan import OPTIONS
 from lenet_multi.comparison.runner import PROG, compare, run_comparison
@@ -114,7 +113,7 @@ def command(argv: Sequence[str] | None = None) -> int:
         args.resume,
         args.same_start,
         args.tensorboard,
-        Engine(args.engine, args.jobs, args.address),
+        SweepEngine(args.engine, args.jobs, args.address),
     )
     print(printable(comparison.table()))
     if (comparison.out / REPORT).exists():

@@ -28,6 +28,7 @@ from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
 
 FIRST_PORT = 29500  # on several hosts; torchrun's default
+AGAIN = "start again, with --resume if the run has --out"
 
 
 def parser() -> Parser:
@@ -65,7 +66,7 @@ def command(argv: Sequence[str] | None = None) -> int:
     if not ON_POSIX:
         raise UserError("launch cannot start workers on Windows: set the variables that --hosts shows, and run train")
     with exit_on_termination():
-        return run_workers(environments(backend_name, hosts, free_ports(num_workers)), training, say)
+        return run_workers(environments(backend_name, hosts, free_ports(num_workers)), training, say, AGAIN)
 
 
 def backend_of(words: Sequence[str]) -> str:

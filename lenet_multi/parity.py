@@ -32,7 +32,7 @@ from lenet_multi.runs.options import (
 from lenet_multi.runs.selection import dataset_from
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.command import run_command
-from lenet_multi.system.option_parser import Parser, int_list, json_file, positive_float, seed_number
+from lenet_multi.system.option_parser import Parser, json_file, positive_float, positive_int_list, seed_number
 
 FAILED_STATUS = 1
 
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workers",
-        type=int_list,
+        type=positive_int_list,
         default=(),
         metavar="N,M",
         help="also train the run of check 8 with N workers, then with M, in each framework",

@@ -23,8 +23,8 @@ from conftest import INSTALLED, write_folder
 
 from lenet_multi.backends import BACKENDS
 from lenet_multi.distributed import WORKER_VARIABLES, is_worker
+from lenet_multi.distributed.processes import free_ports
 from lenet_multi.errors import UserError
-from lenet_multi.launch import free_ports
 from lenet_multi.runs.checkpoint import load_checkpoint
 from lenet_multi.runs.options import run_parser
 from lenet_multi.system.process import child_environment
@@ -110,8 +110,8 @@ def sbatch(
     programs.mkdir()
     for name, text in {"srun": SRUN, "scontrol": SCONTROL}.items():
         (programs / f"{name}.py").write_text(text)
-        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {programs}/{name}.py "$@"\n')
-    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (programs / name).write_text(f'#!/bin/bash\nexec {sys.executable} {programs}/{name}.py "$@"\n')
+    (programs / "python").write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
     for program in programs.iterdir():
         program.chmod(0o755)
     options = sbatch_options(script)
@@ -156,6 +156,7 @@ def test_the_linter_finds_a_mistake(tmp_path):
 def test_a_slurm_script_trains_with_a_worker_for_each_task(name, nodes, per_node, folder, tmp_path):
     done = sbatch(CLUSTER / f"slurm_{name}.sh", nodes, per_node, tmp_path, "--dataset", str(folder), *SMALL)
     assert done.returncode == 0, done.stderr
+    assert "command not found" not in done.stderr
     assert len(done.stdout.splitlines()) == 2  # only worker 0 prints
     (run,) = (tmp_path / "runs").glob("slurm-*")
     assert load_checkpoint(run)[0].epochs_done == 1

@@ -20,6 +20,7 @@ from lenet_multi.data.idx import FILE_NAMES, to_idx
 from lenet_multi.errors import UserError
 from lenet_multi.exporting.exporter import FORMATS
 from lenet_multi.runs.options import run_parser
+from lenet_multi.system.machine import version_of
 from lenet_multi.system.process import child_environment
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +66,9 @@ def run_module(module: str, arguments: list[str]) -> int:
         parity.parser().parse_args(arguments)
         return 0
     if "--address" in arguments:  # of a cluster: tests/test_sweeps.py starts one
+        compare.parser().parse_args(arguments)
+        return 0
+    if "--engine" in arguments and version_of("ray") is None:
         compare.parser().parse_args(arguments)
         return 0
     if module == "lenet_multi.export":

@@ -11,12 +11,13 @@ import pytest
 import safetensors
 import safetensors.numpy
 
+from lenet_multi import train
 from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-commands, files = (import_module(f"fault_campaign.{name}") for name in ("commands", "files"))
+commands, files, workers = (import_module(f"fault_campaign.{name}") for name in ("commands", "files", "workers"))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ commands, files = (import_module(f"fault_campaign.{name}") for name in ("command
         ["streams", "--streams", "1"],
         ["disks", "--disks", "1"],
         ["names", "--names", "1"],
+        ["workers", "--worker-kills", "1", "--backends", "torch"],
     ],
     ids=lambda section: section[0],
 )
@@ -172,3 +174,14 @@ def is_safetensors(content: bytes) -> bool:
     except safetensors.SafetensorError:
         return False
     return True
+
+
+def test_a_run_that_ends_elsewhere_than_in_one_process_is_found(small_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "EPOCHS", 1)
+    options = ["--dataset", str(small_folder), "--epochs", "1", "--batch-size", "50", "--activation", "tanh"]
+    for name, lr in (("expected", "0.1"), ("same", "0.1"), ("other", "0.11")):
+        assert train.main([*options, "--lr", lr, "--out", str(tmp_path / name)]) == 0
+    assert workers.difference(tmp_path / "expected", tmp_path / "same") == []
+    found = workers.difference(tmp_path / "expected", tmp_path / "other")
+    assert any(" differs by " in fault for fault in found)
+    assert workers.difference(tmp_path / "expected", tmp_path / "none") == ["no checkpoint"]

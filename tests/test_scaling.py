@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -365,3 +366,30 @@ def test_the_namespaces_are_removed_however_the_block_ends(monkeypatch):
     for name in added:
         assert f"tc -n {name} qdisc replace dev wire root tbf rate 10mbit burst 4000 latency 50ms" in commands
         assert f"tc -n {name} qdisc del dev wire root " in commands
+
+
+# The measurement of sweeps
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return runpy.run_path(str(SCRIPTS / "sweep"))
+
+
+def test_the_table_of_sweeps_has_medians_and_ratios_to_the_first_way(sweep):
+    times = sweep["Times"]
+    found = sweep["times_table"](
+        {"in turn": [times(10, 12), times(30, 31), times(20, 25)], "two at a time": [times(12, 14)]}
+    )
+    assert found.splitlines()[2:] == [
+        "| in turn | 20.0 s (10.0 to 30.0) | 1.00 | 25.0 s |",
+        "| two at a time | 12.0 s | 0.60 | 14.0 s |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(["--cases", "1"], "expected at least 2"), (["--write"], "add --repeats 3")]
+)
+def test_a_sweep_that_cannot_be_published_is_refused(arguments, told, sweep):
+    with pytest.raises(UserError, match=told):
+        sweep["command"](arguments)

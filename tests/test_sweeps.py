@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import needs, write_folder
+from conftest import listening_addresses, needs, write_folder
 
 from lenet_multi import compare
 from lenet_multi.comparison import ray_engine
@@ -25,8 +26,8 @@ from lenet_multi.comparison.ray_driver import gpu_share, threads_of_cluster
 from lenet_multi.comparison.ray_engine import store
 from lenet_multi.comparison.ray_task import Outcome, RemoteCase, Terms, files_of, train_case
 from lenet_multi.data import load_dataset
+from lenet_multi.distributed.processes import free_ports
 from lenet_multi.errors import UserError
-from lenet_multi.launch import free_ports
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 from lenet_multi.runs.weights import load_weights, save_weights
 from lenet_multi.system import child_processes
@@ -34,7 +35,7 @@ from lenet_multi.system.machine import available_cores, version_of
 from lenet_multi.system.process import child_environment
 from lenet_multi.system.sharing import CORES, cores_each, job_variables, jobs_at_a_time, node_name, thread_variables
 
-EPOCHS = 12  # some seconds
+EPOCHS = 40  # some seconds: a run must not end before the other has begun
 SEEDS = (0, 1)
 PATIENCE = 120  # seconds until a process that does not get anywhere fails the test
 needs_ray = pytest.mark.skipif(version_of("ray") is None, reason="needs Ray")
@@ -247,7 +248,7 @@ def test_from_python_a_case_that_fails_leaves_the_others(options, tmp_path, caps
 
 def test_a_killed_comparison_leaves_no_process(start, long, tmp_path):
     out = tmp_path / "out"
-    process = start(*long, "--jobs=2", "--out", str(out))
+    process = start(*long, "--epochs=5000", "--jobs=2", "--out", str(out))
     wait_for(lambda: all(epochs_done(out / f"seed-{seed}") for seed in SEEDS), process)
     children = descendants(process.pid)
     assert len(children) == 2
@@ -295,14 +296,21 @@ def test_elsewhere_each_run_that_ends_is_a_line(monkeypatch):
 # Ray
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for the names of Ray's sockets."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @needs_ray
-def test_interrupted_on_ray_runs_keep_their_epochs_and_go_on_without_ray(start, long, in_turn, tmp_path):
-    out, nodes = tmp_path / "out", Path(tempfile.mkdtemp())
+def test_interrupted_on_ray_runs_keep_their_epochs_and_go_on_without_ray(start, long, in_turn, short_folder, tmp_path):
+    out, nodes = tmp_path / "out", short_folder
     process = start(*long, "--engine=ray", "--jobs=2", "--same-start", "--out", str(out), TMPDIR=str(nodes))
     wait_for(lambda: len([run for run in nodes.glob("lenet_multi-*/run") if epochs_done(run)]) == 2, process)
     assert not any((out / f"seed-{seed}").exists() for seed in SEEDS)
     processes = descendants(process.pid)
-    listening = addresses_of(processes)
+    listening = listening_addresses(processes)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -311,7 +319,7 @@ def test_interrupted_on_ray_runs_keep_their_epochs_and_go_on_without_ray(start, 
     (line,) = errors.splitlines()[1:]  # the first one is about the weights that all start from
     assert line.endswith(f"--resume --out {out} --engine ray --jobs 2")
     assert listening
-    assert set(listening) == {"127.0.0.1"}
+    assert listening == {"127.0.0.1"}
     before = [epochs_done(out / f"seed-{seed}") for seed in SEEDS]
     assert all(0 < done < EPOCHS for done in before)
 
@@ -325,28 +333,10 @@ def test_interrupted_on_ray_runs_keep_their_epochs_and_go_on_without_ray(start, 
     assert found == expected
 
 
-def addresses_of(processes: dict[int, str]) -> list[str]:
-    """The addresses that processes listen on."""
-    sockets = set()
-    for pid in processes:
-        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
-            with suppress(OSError):
-                sockets.add(str(descriptor.readlink()))
-    found = []
-    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *rest = line.split()
-            if state == "0A" and f"socket:[{rest[5]}]" in sockets:
-                raw = bytes.fromhex(local.partition(":")[0])
-                packed = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-                found.append(socket.inet_ntop(family, packed).removeprefix("::ffff:"))
-    return found
-
-
 def test_an_address_that_others_can_reach_is_seen():
     """A known wrong address, for the test above."""
     with socket.create_server(("", 0)), socket.create_server(("127.0.0.1", 0)):
-        assert {"0.0.0.0", "127.0.0.1"} <= set(addresses_of({os.getpid(): ""}))
+        assert {"0.0.0.0", "127.0.0.1"} <= listening_addresses([os.getpid()])
 
 
 class Cluster:
@@ -355,6 +345,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_ports(1)[0]
+        self.access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.add("--head", f"--port={self.port}", "--include-dashboard=false")
         self.add(f"--address=127.0.0.1:{self.port}")
@@ -370,17 +361,16 @@ class Cluster:
         temporary = self.temporary(len(self.nodes))
         temporary.mkdir()
         log = temporary / "log.txt"
-        words = ["start", "--block", "--num-cpus=1", f"--temp-dir={self.folder}", *arguments]
+        words = ["start", "--block", "--num-cpus=1", f"--temp-dir={self.folder}", "--node-ip-address=127.0.0.1"]
         code = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
         with log.open("wb") as file:
             node = subprocess.Popen(
-                [sys.executable, "-c", code, *words, "--min-worker-port=0", "--max-worker-port=0"],
+                [sys.executable, "-c", code, *words, *arguments, "--min-worker-port=0", "--max-worker-port=0"],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 process_group=0,
-                env=child_environment()
-                | {"TMPDIR": str(temporary), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+                env=child_environment() | {"TMPDIR": str(temporary), "RAY_USAGE_STATS_ENABLED": "0"} | self.access,
             )
         self.nodes.append(node)
         deadline = time.monotonic() + PATIENCE
@@ -398,18 +388,17 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # short, for the names of sockets
-        made = Cluster(Path(folder))
-        yield made
-        for number in reversed(range(len(made.nodes))):
-            made.kill(number)
+def cluster(short_folder) -> Iterator[Cluster]:
+    made = Cluster(short_folder)
+    yield made
+    for number in reversed(range(len(made.nodes))):
+        made.kill(number)
 
 
 @needs_ray
 def test_the_case_of_a_lost_node_is_run_again_and_none_twice(cluster, start, long, in_turn, tmp_path):
     out = tmp_path / "out"
-    process = start(*long, "--engine=ray", "--address", cluster.address, "--out", str(out), RAY_AUTH_MODE="disabled")
+    process = start(*long, "--engine=ray", "--address", cluster.address, "--out", str(out), **cluster.access)
     runs = [cluster.temporary(number) for number in (0, 1)]
     wait_for(lambda: all(any(map(epochs_done, run.glob("lenet_multi-*/run"))) for run in runs), process)
     cluster.kill(1)
@@ -499,7 +488,15 @@ def test_cases_share_a_gpu(num_gpus, jobs, share):
 
 @pytest.mark.parametrize(
     ("cores", "jobs", "expected"),
-    [([4, 4], None, (8, 1)), ([4, 4], 2, (2, 4)), ([4, 4], 1, (1, 4)), ([2, 1], 9, (9, 1))],
+    [
+        ([4, 4], None, (8, 1)),
+        ([4, 4], 2, (2, 4)),
+        ([4, 4], 1, (1, 4)),
+        ([2, 1], 9, (9, 1)),
+        ([8, 8], 3, (3, 4)),
+        ([3, 1, 1, 1], 3, (3, 1)),
+        ([], None, (1, 1)),
+    ],
 )
 def test_the_cores_of_a_cluster_are_shared_out(cores, jobs, expected):
     assert threads_of_cluster(cores, jobs) == expected
@@ -546,14 +543,16 @@ def test_a_port_that_is_not_rays_is_one_line(options, tmp_path, capsys, monkeypa
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert compare.main([*options, "--engine=ray", "--address", address, "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: Ray at {address} does not work (no answer within 1 s)")
+    assert line.startswith(f"error: Ray at {address} failed (no answer within 1 s)")
     assert list(tmp_path.iterdir()) == []
 
 
 @needs_ray
-def test_a_killed_comparison_leaves_no_process_of_ray(start, long, tmp_path):
-    nodes = Path(tempfile.mkdtemp())
-    process = start(*long, "--engine=ray", "--jobs=1", "--out", str(tmp_path / "out"), TMPDIR=str(nodes))
+def test_a_killed_comparison_leaves_no_process_of_ray(start, long, short_folder, tmp_path):
+    nodes = short_folder
+    process = start(
+        *long, "--epochs=5000", "--engine=ray", "--jobs=1", "--out", str(tmp_path / "out"), TMPDIR=str(nodes)
+    )
     wait_for(lambda: any(map(epochs_done, nodes.glob("lenet_multi-*/run"))), process)
     processes = descendants(process.pid)
     assert len(processes) > 4

@@ -26,7 +26,11 @@ done
 # Since SLURM 22.05, srun does not take the number of CPUs from sbatch.
 # shellcheck disable=SC2016 # each task expands the variables
 srun --ntasks="$DMLC_NUM_WORKER" --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 \
-    bash -c 'DMLC_ROLE=worker DMLC_NODE_HOST=$(address "$SLURMD_NODENAME") exec python -m lenet_multi.train "$@"' task \
+    bash -euc '
+        DMLC_NODE_HOST=$(address "$SLURMD_NODENAME")
+        export DMLC_NODE_HOST DMLC_ROLE=worker
+        exec python -m lenet_multi.train "$@"
+    ' task \
     --backend mxnet --out "runs/slurm-$SLURM_JOB_ID" "$@" &
 for _ in scheduler server workers; do
     wait -n # the first that fails ends this script, and so the others

@@ -18,6 +18,7 @@ from lenet_multi.checks.worker_training import DATA
 from lenet_multi.data import BatchSampler
 from lenet_multi.distributed.environment import LOCAL, environments
 from lenet_multi.distributed.processes import free_ports, run_workers
+from lenet_multi.system.signals import exit_on_termination
 
 if TYPE_CHECKING:
     from lenet_multi.backends.interface import Backend
@@ -78,7 +79,10 @@ def train_with_workers(name: str, count: int, fixture: Fixture) -> tuple[list[fl
         (folder / "plan.json").write_text(json.dumps(plan))
         np.savez(folder / "arrays.npz", **arrays)
         processes = environments(name, [LOCAL] * count, free_ports(count))
-        if run_workers(processes, ["-m", "lenet_multi.checks.worker_training", temporary], told.append):
+        arguments = ["-m", "lenet_multi.checks.worker_training", temporary]
+        with exit_on_termination():
+            status = run_workers(processes, arguments, told.append, "check again")
+        if status:
             printed = told[len(processes) :]  # after the variables of each
             raise RuntimeError("; ".join(printed[-3:]))
         parameters = dict(np.load(folder / "result.npz"))

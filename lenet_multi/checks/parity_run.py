@@ -17,6 +17,7 @@ from lenet_multi.data import Dataset
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
 from lenet_multi.runs.memory import require_memory
+from lenet_multi.system.child_processes import ON_POSIX
 from lenet_multi.system.machine import describe_machine
 from lenet_multi.system.process import seconds_since_process_start
 
@@ -121,6 +122,8 @@ def prepare_parity_run(
     """
     if workers and loop == "fast":
         raise UserError("--workers: the fast loop runs in one process: omit --fast")
+    if workers and not ON_POSIX:
+        raise UserError("--workers needs Linux or macOS: omit it")
     names, left_out = choose_backends(backends)
     dataset = load()
     architecture = architecture.for_data(dataset.image_shape, dataset.num_classes)

@@ -22,6 +22,8 @@ from lenet_multi.system.command import run_command
 from lenet_multi.system.option_parser import Parser, path_argument
 from lenet_multi.training.recorder import Recorder
 
+DATA = ("train", "test")
+
 
 def command(argv: Sequence[str] | None = None) -> None:
     parser = Parser("python -m lenet_multi.checks.worker_training", "Train the fixture of check 12 as one worker.")
@@ -42,9 +44,6 @@ def command(argv: Sequence[str] | None = None) -> None:
         if workers.rank == 0:
             losses = np.array([point.train_loss for point in recorder.points])
             np.savez(folder / "result.npz", losses=losses, **backend.get_parameters(net))
-
-
-DATA = ("train", "test")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

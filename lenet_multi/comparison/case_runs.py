@@ -26,7 +26,7 @@ ENGINES = ("processes", "ray")
 
 
 @dataclass(frozen=True)
-class Engine:
+class SweepEngine:
     """What trains the runs.
 
     Args:
@@ -47,7 +47,7 @@ class Engine:
         return words + (option_words("address", self.address) if self.address else [])
 
 
-IN_TURN = Engine()
+IN_TURN = SweepEngine()
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def train_side_by_side(cases: Sequence[Case], finished: Finished, jobs: int) -> 
                     case = waiting.pop(0)
                     child = ChildProcess(case.command, variables)
                     reader = threading.Thread(target=read, args=(case, child), daemon=True)
-                    running[case.name] = child, reader
                     reader.start()
+                    running[case.name] = child, reader
                     progress.started()
                 case = ended.get()
                 with running.pop(case.name)[0] as child:

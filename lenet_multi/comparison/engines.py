@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from lenet_multi.comparison.case_runs import ENGINES, Engine, TrainCases, train_in_turn, train_side_by_side
+from lenet_multi.comparison.case_runs import ENGINES, SweepEngine, TrainCases, train_in_turn, train_side_by_side
 from lenet_multi.comparison.ray_engine import RayCluster, require_ray
 from lenet_multi.errors import UserError
 
 
-def require_engine(engine: Engine) -> None:
+def require_engine(engine: SweepEngine) -> None:
     """Refuse an engine that cannot be used.
 
     Raises:
@@ -28,11 +28,11 @@ def require_engine(engine: Engine) -> None:
 
 
 @contextmanager
-def opened(engine: Engine, digest: str) -> Iterator[TrainCases]:
+def opened(engine: SweepEngine, digest: str) -> Iterator[TrainCases]:
     """The function that trains the runs; the engine is closed when the block ends.
 
     Args:
-        engine: it.
+        engine: what trains the runs.
         digest: of the data, which each machine has to have.
 
     Raises:

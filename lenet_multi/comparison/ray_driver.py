@@ -18,7 +18,7 @@ from lenet_multi.system.parent_watch import end_with_parent
 from lenet_multi.system.sharing import cores_each
 
 MAX_RETRIES = 3  # of a case whose node was lost
-MOST_ON_GPU = 8  # cases that share a GPU: each of them needs some hundred megabytes for its framework
+MOST_ON_GPU = 8  # cases that share a GPU: each of them needs a few hundred megabytes for its framework
 LOOK_SECONDS = 0.1  # between two looks at the pipe
 
 
@@ -29,9 +29,10 @@ def gpu_share(num_gpus: int, jobs: int) -> float:
 
 
 def threads_of_cluster(cores: list[int], jobs: int | None) -> tuple[int, int]:
-    """How many cases run at a time on nodes with these cores, and the cores of each: at most those of the largest."""
-    at_a_time = jobs or sum(cores)
-    return at_a_time, max(1, min(sum(cores) // at_a_time, max(cores)))
+    """How many cases run at a time on nodes with these cores, and the cores of each, so that all find a place."""
+    at_a_time = jobs or max(1, sum(cores))
+    choices = range(max(cores, default=1), 1, -1)
+    return at_a_time, next((n for n in choices if sum(each // n for each in cores) >= at_a_time), 1)
 
 
 class Driver:
@@ -83,7 +84,7 @@ class Driver:
         except errors.RayTaskError as problem:
             return Outcome(f"Ray could not run it: {last_line(problem)}")
         except errors.RayError as problem:
-            return Outcome(f"its node was lost {MAX_RETRIES + 1} times ({type(problem).__name__})")
+            return Outcome(f"Ray gave up after {MAX_RETRIES + 1} tries ({type(problem).__name__})")
 
     def run(self, cases: list[RemoteCase]) -> None:
         """Run all cases, and send what happens; after a message of the comparison, stop those that run."""

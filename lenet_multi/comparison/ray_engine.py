@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from queue import Empty, Queue
@@ -30,14 +31,14 @@ from lenet_multi.runs.weights import weights_file
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.child_processes import ON_POSIX, SHUTDOWN_SECONDS, ChildProcess
 from lenet_multi.system.machine import version_of
-from lenet_multi.system.signals import exit_on_termination
+from lenet_multi.system.signals import exit_on_termination, ignore_sigint
 
 CONNECT_SECONDS = 4  # for the port of a cluster to answer
 START_SECONDS = 60  # for Ray to start
 JOIN_SECONDS = 20  # for a cluster to take a driver; it takes about two
 # A Ray of this machine listens on 127.0.0.1 only with the setting that Ray has for Windows and macOS. The token keeps
 # other users of this machine out.
-LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+LOCAL_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 
 Message = tuple[str, str, Any]
@@ -87,7 +88,7 @@ class RayCluster:
 
     def __enter__(self) -> RayCluster:
         self._connection, theirs = Pipe()
-        local = LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32)} if self._setup.address is None else {}
+        local = LOCAL_RAY | {"RAY_AUTH_TOKEN": secrets.token_hex(32)} if self._setup.address is None else {}
         command = [sys.executable, "-m", "lenet_multi.comparison.ray_driver", str(theirs.fileno())]
         self._driver = ChildProcess(command, QUIET | local, pass_fds=[theirs.fileno()])
         theirs.close()
@@ -127,17 +128,21 @@ class RayCluster:
                     if kind == "started":
                         progress.started()
                         continue
-                    case = waiting.pop(name)
-                    store(case.folder, outcome.files)
+                    case = waiting[name]
+                    with ignore_sigint():
+                        store(case.folder, outcome.files)
+                        del waiting[name]
                     progress.ended(name, outcome.reason, outcome.printed)
                     finished(case, outcome.reason)
+                self._receive(CONNECT_SECONDS)  # that all is over: then the driver leaves the cluster
+                self._reader.join(CONNECT_SECONDS)
             except (KeyboardInterrupt, SystemExit):
                 self._stop(waiting)
                 raise
 
     def _stop(self, running: dict[str, Case]) -> None:
         """Stop the cases that run, and keep what they have saved."""
-        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        deadline = time.monotonic() + SHUTDOWN_SECONDS + CONNECT_SECONDS  # the nodes wait for the first
         with suppress(OSError, UserError):
             self._connection.send("stop")
             while True:
@@ -170,7 +175,8 @@ class RayCluster:
         return message
 
     def _lost(self, reason: str) -> UserError:
-        return UserError(f"Ray {self._where} does not work ({reason}): check 'ray status', or use --jobs instead")
+        advice = "use --jobs" if self._setup.address is None else "check 'ray status', or use --jobs"
+        return UserError(f"Ray {self._where} failed ({reason}): {advice}")
 
 
 def remote_case(case: Case) -> RemoteCase:
@@ -188,9 +194,15 @@ def remote_case(case: Case) -> RemoteCase:
             if name not in ("out", "weights")
         ],
         files_of(case.folder) if "resume" in options else {},
-        (weights.name, weights.read_bytes()) if weights else None,
+        (weights.name, content_of(weights)) if weights else None,
         options.get("device") != "cpu",
     )
+
+
+@cache
+def content_of(path: Path) -> bytes:
+    """The content of a file, which many cases may share."""
+    return path.read_bytes()
 
 
 def store(folder: Path, files: Files) -> None:

@@ -48,7 +48,7 @@ class RemoteCase:
 
 @dataclass(frozen=True)
 class Terms:
-    """What holds for all cases.
+    """The settings that all cases share.
 
     Args:
         digest: of the data.
@@ -74,7 +74,7 @@ class Terms:
 
 
 class Setup(NamedTuple):
-    """What the comparison asks for: see `case_runs.Engine`."""
+    """What the comparison asks for: see `case_runs.SweepEngine`."""
 
     jobs: int | None
     address: str | None
@@ -94,7 +94,7 @@ def train_case(case: RemoteCase, terms: Terms, node_id: str) -> Outcome:
     """Train a case on this node.
 
     Args:
-        case: it.
+        case: the run to train.
         terms: those of all cases.
         node_id: of this node.
     """

@@ -138,7 +138,9 @@
 
   function addChoices() {
     byId("draw-rows").addEventListener("click", () => {
-      choose(shownRuns().filter((run) => run.curves).slice(0, mostLines));
+      const shown = shownRuns().filter((run) => run.curves);
+      choose(shown.slice(0, mostLines));
+      if (shown.length > mostLines) byId("drawn").textContent = `The first ${mostLines} of ${shown.length} rows are drawn`;
     });
     byId("draw-best").addEventListener("click", () => {
       for (const run of runs) run.line = best[run.number];

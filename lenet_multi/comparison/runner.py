@@ -14,7 +14,7 @@ from typing import Any
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import note_left_out, require_installed
 from lenet_multi.backends.devices import parse_device
-from lenet_multi.comparison.case_runs import IN_TURN, Case, Engine, TrainCases
+from lenet_multi.comparison.case_runs import IN_TURN, Case, SweepEngine, TrainCases
 from lenet_multi.comparison.engines import opened, require_engine
 from lenet_multi.comparison.folder import (
     RESULT_FILES,
@@ -96,7 +96,7 @@ def compare(
     if unknown:
         raise UserError(f"option '{unknown}', expected one of {', '.join(OPTIONS)}")
     names = ",".join(backends) if backends else None
-    chosen = Engine(engine, jobs, address)
+    chosen = SweepEngine(engine, jobs, address)
     return run_comparison(Path(out), names, checked, given, resume, same_start, tensorboard, chosen)
 
 
@@ -119,7 +119,7 @@ def run_comparison(
     resume: bool,
     same_start: bool,
     tensorboard: bool,
-    engine: Engine = IN_TURN,
+    engine: SweepEngine = IN_TURN,
 ) -> Comparison:
     """Train the missing runs, examine the networks, and write the folder's files.
 
@@ -152,7 +152,7 @@ def _run_locked(
     resume: bool,
     same_start: bool,
     tensorboard: bool,
-    engine: Engine,
+    engine: SweepEngine,
 ) -> Comparison:
     """Run the comparison as the only process in its folder."""
     before = stored_plan(out) if resume else None
@@ -248,9 +248,11 @@ def _train_all(
         number = numbers[case.name]
         run = None if reason else case.complete or load_checkpoint(case.folder)[0]
         results[number] = RunResult(plan.specs[number], run, reason)
-        save_progress(out, plan, results)
+        if not case.complete:
+            save_progress(out, plan, results)
 
     train_cases(cases, finished)
+    save_progress(out, plan, results)
     return results
 
 

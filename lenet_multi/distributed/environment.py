@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
+
+from lenet_multi.errors import UserError
+from lenet_multi.system.option_parser import positive_float
 
 Variables = dict[str, str]
 LOCAL = "127.0.0.1"
+ADDRESS_VARIABLES = {
+    "torch": ("MASTER_ADDR", "MASTER_PORT"),
+    "tensorflow": ("TF_CONFIG",),
+    "mxnet": ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NODE_HOST"),
+}
+JOIN_SECONDS = "LENET_MULTI_JOIN_SECONDS"
+
+
+def seconds_to_join() -> float:
+    """How long a worker waits for the others to start.
+
+    Raises:
+        UserError: if the variable for it holds no such number.
+    """
+    try:
+        return positive_float(os.environ.get(JOIN_SECONDS, "300"))
+    except ArgumentTypeError as problem:
+        raise UserError(f"{JOIN_SECONDS}: {problem}") from None
 
 
 def environments(

@@ -33,6 +33,10 @@ class Engine(Protocol):
         """
         ...
 
+    def is_lost_connection(self, problem: Exception) -> bool:
+        """Whether an exception of the framework says that another worker is gone."""
+        ...
+
     def train(
         self,
         net: Network,

@@ -18,7 +18,7 @@ from functools import cache
 
 import numpy
 from mxnet import autograd, gluon, kv, np
-from mxnet.base import _LIB, check_call
+from mxnet.base import _LIB, MXNetError, check_call
 from mxnet.gluon import nn
 
 from lenet_multi.backends.mxnet import (
@@ -78,6 +78,11 @@ def leave(failed: bool = False) -> None:
     new_key.cache_clear()
     key_value_store.cache_clear()
     gc.collect()  # the store disconnects when nothing refers to it
+
+
+def is_lost_connection(problem: Exception) -> bool:
+    """Whether an exception says that another worker is gone."""
+    return isinstance(problem, MXNetError) and "ps-lite" in str(problem)
 
 
 def train(

@@ -22,7 +22,6 @@ from lenet_multi.system.sharing import cores_each, thread_variables
 
 END_SECONDS = 10  # for the others to end, after one has failed
 FAILED_STATUS = 1
-AGAIN = "start again, with --resume if the run has --out"
 
 
 @dataclass
@@ -63,6 +62,7 @@ def run_workers(
     processes: Sequence[tuple[str, str, Variables]],
     arguments: Sequence[str],
     report: Callable[[str], None],
+    advice: str,
 ) -> int:
     """Start processes, wait until all have ended, and end the others if one fails.
 
@@ -71,6 +71,7 @@ def run_workers(
         arguments: of Python, the same for all.
         report: called with each line that tells what happens: the variables, and what the processes print to standard
             error.
+        advice: what to do when the run is interrupted, or a process is killed.
 
     Returns:
         The exit status: 0, that of the first one that failed, or 1 if it was killed.
@@ -98,7 +99,7 @@ def run_workers(
             )
             started.append(WorkerProcess(name, process))
             printer.follow(process)
-        return wait_for_all(started, printer, report)
+        return wait_for_all(started, printer, report, advice)
     except (KeyboardInterrupt, SystemExit) as end:
         for each in started:
             each.process.send_signal(
@@ -107,7 +108,7 @@ def run_workers(
         end_all(started)
         printer.finish()
         if isinstance(end, KeyboardInterrupt):
-            raise KeyboardInterrupt(AGAIN) from None
+            raise KeyboardInterrupt(advice) from None
         raise
     finally:
         end_all(started, at_once=True)
@@ -119,6 +120,7 @@ def wait_for_all(
     started: Sequence[WorkerProcess],
     printer: ErrorPrinter,
     report: Callable[[str], None],
+    advice: str,
 ) -> int:
     """Wait until all processes have ended, or one has failed: then end the others, and say which one."""
     ended: Queue[WorkerProcess] = Queue()
@@ -145,9 +147,10 @@ def wait_for_all(
                 each.process.terminate()
         end_all(started)
         printer.finish()
-        for name, number in list(killed.items())[:1]:
+        if killed:
+            name, number = next(iter(killed.items()))
             reason = f"{name} was killed by {signal.Signals(number).name}"
-            report(f"error: {reason}, and the others were ended: {AGAIN}")
+            report(f"error: {reason}, and the others were ended: {advice}")
         return FAILED_STATUS if killed else first.process.returncode
     printer.finish()
     return 0

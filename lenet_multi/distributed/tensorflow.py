@@ -55,6 +55,18 @@ def leave(failed: bool = False) -> None:
         total([0.0])
 
 
+def is_lost_connection(problem: Exception) -> bool:
+    """Whether an exception says that another worker is gone."""
+    return isinstance(
+        problem,
+        tf.errors.UnavailableError
+        | tf.errors.AbortedError
+        | tf.errors.CancelledError
+        | tf.errors.DeadlineExceededError
+        | tf.errors.InternalError,
+    )
+
+
 def train(
     net: keras.Model,
     train_data: Split,

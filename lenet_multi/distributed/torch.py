@@ -26,9 +26,14 @@ from lenet_multi.backends.torch import (
     evaluate_accuracy,
 )
 from lenet_multi.data import Split
-from lenet_multi.distributed.environment import LOCAL
+from lenet_multi.distributed.environment import LOCAL, seconds_to_join
 from lenet_multi.distributed.shares import ShareSampler, share_of
 from lenet_multi.training.recorder import Recorder
+
+
+def most_waiting() -> timedelta:
+    """How long a call waits for other workers: longer than any may take to start."""
+    return timedelta(seconds=max(300, seconds_to_join() + 30))
 
 
 def local_store() -> dict[str, Any]:
@@ -47,6 +52,7 @@ def local_store() -> dict[str, Any]:
         port,
         num_workers,
         is_first,
+        timeout=most_waiting(),
         wait_for_workers=False,
         master_listen_fd=server,
     )
@@ -57,7 +63,7 @@ def join() -> tuple[int, int]:
     """Connect to the other workers, and wait for them."""
     engine = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     given = local_store()
-    dist.init_process_group(engine, timeout=timedelta(minutes=5), **given)
+    dist.init_process_group(engine, timeout=most_waiting(), **given)
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -72,6 +78,13 @@ def leave(failed: bool = False) -> None:
     """Disconnect from the other workers."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def is_lost_connection(problem: Exception) -> bool:
+    """Whether an exception says that another worker is gone."""
+    # Gloo's are RuntimeErrors, which name its files.
+    of_gloo = isinstance(problem, RuntimeError) and "gloo" in str(problem).lower()
+    return of_gloo or isinstance(problem, dist.DistError)
 
 
 def train(

@@ -9,25 +9,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from traceback import walk_tb
 
 from lenet_multi.backends import load_backend
 from lenet_multi.distributed import LOST_CONNECTION, is_worker, load_engine
+from lenet_multi.distributed.environment import ADDRESS_VARIABLES, seconds_to_join
 from lenet_multi.distributed.interface import Engine
 from lenet_multi.errors import UserError
 from lenet_multi.system.command import USAGE_STATUS
 from lenet_multi.system.memory import is_lack_of_memory
 from lenet_multi.system.stderr import say
-
-JOIN_SECONDS = (
-    "LENET_MULTI_JOIN_SECONDS"  # how long a worker waits for the others to start
-)
-ADDRESS_VARIABLES = {
-    "torch": ("MASTER_ADDR", "MASTER_PORT"),
-    "tensorflow": ("TF_CONFIG",),
-    "mxnet": ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NODE_HOST"),
-}
-FRAMEWORKS = ("torch", "tensorflow", "keras", "mxnet")
 
 
 @dataclass(frozen=True)
@@ -84,9 +74,9 @@ def joined_workers(backend_name: str) -> Iterator[Workers | None]:
         yield None
         return
     failed = True
+    load_backend(backend_name)
+    engine = load_engine(backend_name)
     try:
-        load_backend(backend_name)
-        engine = load_engine(backend_name)
         rank, count = _joined(engine, backend_name)
         try:
             yield Workers(rank, count, engine)
@@ -94,21 +84,11 @@ def joined_workers(backend_name: str) -> Iterator[Workers | None]:
         finally:
             engine.leave(failed)
     except Exception as problem:
-        if (
-            isinstance(problem, UserError)
-            or is_lack_of_memory(problem)
-            or not _is_raised_by_framework(problem)
-        ):
+        if isinstance(problem, UserError) or not engine.is_lost_connection(problem):
             raise
         raise UserError(
             f"{LOST_CONNECTION} ({_first_clause(problem)}): start all workers again"
         ) from problem
-
-
-def _is_raised_by_framework(problem: Exception) -> bool:
-    """Whether a framework found the error, not code of this package or of its caller."""
-    innermost = list(walk_tb(problem.__traceback__))[-1][0]
-    return innermost.f_globals["__name__"].split(".")[0] in FRAMEWORKS
 
 
 def _joined(engine: Engine, backend_name: str) -> tuple[int, int]:
@@ -118,7 +98,7 @@ def _joined(engine: Engine, backend_name: str) -> tuple[int, int]:
         UserError: if the workers cannot meet.
     """
     where = f"check the addresses in {', '.join(ADDRESS_VARIABLES[backend_name])}, and that the ports are free"
-    seconds = _seconds_to_wait()
+    seconds = seconds_to_join()
 
     def give_up() -> None:
         say(f"error: another worker is missing after {seconds:g} seconds: {where}")
@@ -138,16 +118,6 @@ def _joined(engine: Engine, backend_name: str) -> tuple[int, int]:
         ) from problem
     finally:
         alarm.cancel()
-
-
-def _seconds_to_wait() -> float:
-    given = os.environ.get(JOIN_SECONDS, "300")
-    try:
-        return float(given)
-    except ValueError:
-        raise UserError(
-            f"{JOIN_SECONDS}={given}, expected a number of seconds"
-        ) from None
 
 
 def serve(backend_name: str) -> None:

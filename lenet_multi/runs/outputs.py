@@ -93,7 +93,7 @@ def require_unchanged(out: Path | None, run: Run, resumed: bool) -> None:
         UserError: if it has.
     """
     if out and (out / CHECKPOINT).exists() != resumed:
-        raise UserError(f"'{out}' is the folder of another process, too: choose another folder")
+        raise UserError(f"another process is already using '{out}': choose another folder")
     if out and resumed and load_run(out).epochs_done != run.epochs_done:
         raise UserError(f"another process has continued the run in '{out}': start again")
 

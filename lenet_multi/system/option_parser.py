@@ -152,6 +152,11 @@ def int_list(text: str) -> tuple[int, ...]:
         ) from None
 
 
+def positive_int_list(text: str) -> tuple[int, ...]:
+    """`2,3` as (2, 3)."""
+    return tuple(positive_int(part) for part in text.split(","))
+
+
 def name_list(text: str) -> tuple[str, ...]:
     """`pullover, coat` as (pullover, coat)."""
     names = tuple(part.strip() for part in text.split(","))

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,14 +25,15 @@ from fault_campaign.commands import (
 from lenet_multi.checks.measurement import relative_error
 from lenet_multi.runs.checkpoint import CHECKPOINT, load_checkpoint
 
-EPOCHS = 8
+EPOCHS = 60
 END_SECONDS = 30  # for the other workers, after one was killed
-TOLERANCE = 1e-4  # of parameters, as in the tests, but after more steps
+TOLERANCE = 1e-3  # of parameters, as in the tests, but after many more steps
 
 
 def killed_workers(backend: str, count: int, data: Path, folder: Path, seed: int) -> Iterator[Row]:
     """A row for a run in one process, and for each way of starting workers one for `count` runs."""
-    options = ["--backend", backend, "--dataset", str(data), "--epochs", str(EPOCHS), *QUICK]
+    # Few steps in an epoch: rounding errors grow from step to step.
+    options = ["--backend", backend, "--dataset", str(data), "--epochs", str(EPOCHS), *QUICK, "--batch-size", "500"]
     whole = folder / f"{backend}-one-process"
     yield row_of(f"{backend}: trained in one process", [0], lambda _: train_alone(options, whole), jobs=1)
     for starter in ("launch", "torchrun") if backend == "torch" else ("launch",):
@@ -55,10 +57,11 @@ def disturb(starter: str, options: list[str], out: Path, rng: random.Random) -> 
     train = ["--out", str(out), *options]
     process = start_words(words_of(starter, 2, train))
     wait_for_checkpoint(process, out)
-    time.sleep(rng.uniform(0, 2))
+    time.sleep(rng.uniform(0, 1.5))
     workers = workers_of(process.pid)
-    if process.poll() is None and workers:
-        os.kill(rng.choice(workers), signal.SIGKILL)
+    if not workers:
+        return ["the run ended before a worker could be killed"]
+    os.kill(rng.choice(workers), signal.SIGKILL)
     began = time.monotonic()
     text, hang = wait_for(process, silence=END_SECONDS)
     seconds = time.monotonic() - began
@@ -87,7 +90,7 @@ def words_of(starter: str, num_workers: int, train: list[str]) -> list[str]:
     return [*python, *torchrun, "-m", "lenet_multi.train", *train]
 
 
-def wait_for_checkpoint(process, out: Path) -> None:
+def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
     """Wait until the run has begun: a worker that is killed earlier leaves nothing to resume."""
     began = time.monotonic()
     while not (out / CHECKPOINT).exists() and process.poll() is None and time.monotonic() - began < PATIENCE:

@@ -16,9 +16,9 @@ from typing import Any
 from scaling_study import probe
 from scaling_study.network import ADDRESSES, LINK, Network
 
-from lenet_multi.distributed.environment import Variables, environments
+from lenet_multi.distributed.environment import LOCAL, Variables, environments
+from lenet_multi.distributed.processes import free_ports
 from lenet_multi.errors import UserError
-from lenet_multi.launch import LOCAL, free_ports
 from lenet_multi.system.parent_watch import PARENT_PIPE
 from lenet_multi.system.process import child_environment
 
