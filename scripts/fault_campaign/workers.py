@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fault_campaign.commands import (
@@ -16,7 +17,6 @@ from fault_campaign.commands import (
     finish,
     row_of,
     session_members,
-    session_processes,
     start,
     start_words,
     wait_for,
@@ -60,8 +60,9 @@ def disturb(starter: str, options: list[str], out: Path, rng: random.Random) -> 
     time.sleep(rng.uniform(0, 1.5))
     workers = workers_of(process.pid)
     if not workers:
-        return ["the run ended before a worker could be killed"]
-    os.kill(rng.choice(workers), signal.SIGKILL)
+        return [*finish(process), "the run ended before a worker could be killed"]
+    with suppress(ProcessLookupError):
+        os.kill(rng.choice(workers), signal.SIGKILL)
     began = time.monotonic()
     text, hang = wait_for(process, silence=END_SECONDS)
     seconds = time.monotonic() - began
@@ -72,13 +73,20 @@ def disturb(starter: str, options: list[str], out: Path, rng: random.Random) -> 
         told = [line for line in text.splitlines() if line.startswith("error: ")]
         if len(told) != 1 or "was killed by SIGKILL" not in told[0]:
             faults.append(f"{len(told)} error lines: {told}")
-    if members := session_members(process.pid):
-        faults.append(f"processes left: {members}")
+    if left := [pid for pid in (*workers, *session_members(process.pid)) if is_running(pid)]:
+        faults.append(f"processes left: {left}")
     resume = ["--resume", "--out", str(out), "--device", "cpu"]
     workers_then = rng.choice((1, 2, 3))
     if workers_then == 1:
         return faults + finish(start("train", *resume))
     return faults + finish(start("launch", "--workers", str(workers_then), "--", "train", *resume))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
 
 
 def words_of(starter: str, num_workers: int, train: list[str]) -> list[str]:
@@ -100,16 +108,30 @@ def wait_for_checkpoint(process: subprocess.Popen, out: Path) -> None:
 def workers_of(starter: int) -> list[int]:
     """The processes that a command has started and that train. MXNet's scheduler and server are not among them."""
     found = []
-    for pid in session_processes(starter):
+    for pid in descendants(starter):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            role = b"DMLC_ROLE=worker" in (variables := Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        is_other = any(variable.startswith(b"DMLC_ROLE=") for variable in variables) and not role
-        if pid != starter and b"lenet_multi.train" in words and not is_other:
+        roles = {variable for variable in variables if variable.startswith(b"DMLC_ROLE=")}
+        if b"lenet_multi.train" in words and roles <= {b"DMLC_ROLE=worker"}:
             found.append(pid)
     return sorted(found)
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that a process has started, and those that they have started; torchrun gives each a session."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    found: set[int] = set()
+    level = {pid}
+    while level:
+        level = {child for child, parent in parents.items() if parent in level}
+        found |= level
+    return found
 
 
 def difference(expected: Path, actual: Path) -> list[str]:
