@@ -50,9 +50,14 @@ def parser() -> Parser:
 def command(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     at = words.index("--") if "--" in words else len(words)
+    example = "as in: launch --workers 2 -- train --backend torch"
+    if at == len(words) and "train" in words:
+        raise UserError(f"launch needs -- before train, {example}")
     args, rest = parser().parse_args(words[:at]), words[at + 1 :]
-    if not rest or rest[0] != "train":
-        raise UserError("launch needs a command after --, as in: launch --workers 2 -- train --backend torch")
+    if not rest:
+        raise UserError(f"launch needs a command after --, {example}")
+    if rest[0] != "train":
+        raise UserError(f"launch runs train only, not '{rest[0]}': pass it after --, {example}")
     backend_name = backend_of(rest[1:])
     num_workers = args.workers or (len(args.hosts) if args.hosts else 2)
     hosts = list(islice(cycle(args.hosts or [LOCAL]), num_workers))

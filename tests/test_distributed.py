@@ -324,6 +324,13 @@ def test_the_variables_that_make_a_process_a_worker(name, variables, expected, m
     assert is_worker(name) == expected
 
 
+def test_a_damaged_tf_config_is_told(monkeypatch):
+    """Else each worker would train alone."""
+    monkeypatch.setenv("TF_CONFIG", "{bad")
+    with pytest.raises(UserError, match="TF_CONFIG is not JSON"):
+        is_worker("tensorflow")
+
+
 @pytest.mark.skipif("tensorflow" not in INSTALLED, reason="needs TensorFlow")
 def test_tensorflows_chief_is_the_first_worker(folder, tmp_path):
     ports = free_ports(2)
@@ -382,7 +389,8 @@ def test_torchrun_starts_workers_too(folder, tmp_path):
     ("arguments", "told"),
     [
         (["--workers", "2"], "launch needs a command after --"),
-        (["--", "evaluate"], "launch needs a command after --"),
+        (["--", "evaluate"], "launch runs train only, not 'evaluate'"),
+        (["--workers", "2", "train", "--backend", "torch"], "launch needs -- before train"),
         (["--workers", "0", "--", "train"], "--workers: invalid value '0'"),
         pytest.param(
             ["--hosts", "a,b", "--", "train", "--backend", "mxnet"],

@@ -10,9 +10,12 @@ them too.
 
 from __future__ import annotations
 
+import json
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
+
+from lenet_multi.errors import UserError
 
 if TYPE_CHECKING:
     from lenet_multi.distributed.interface import Engine
@@ -32,9 +35,20 @@ def is_worker(backend_name: str) -> bool:
 
     Args:
         backend_name: canonical name.
+
+    Raises:
+        UserError: if `TF_CONFIG` is damaged: each worker would train alone.
     """
     values = [os.environ.get(name, "") for name in WORKER_VARIABLES[backend_name]]
-    return all(values) and (backend_name != "tensorflow" or '"cluster"' in values[0])
+    if backend_name != "tensorflow" or not values[0]:
+        return all(values)
+    try:
+        described = json.loads(values[0])
+    except ValueError as problem:
+        raise UserError(
+            f"TF_CONFIG is not JSON ({problem}): check its quotes, or unset it"
+        ) from None
+    return isinstance(described, dict) and "cluster" in described
 
 
 def load_engine(backend_name: str) -> Engine:
