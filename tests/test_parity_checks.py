@@ -424,9 +424,7 @@ def quick_checks(monkeypatch, drawn):
     """The command on random data with the first four checks alone."""
     monkeypatch.setattr(parity, "dataset_from", lambda *_: drawn)
     monkeypatch.setattr(parity_run, "Fixture", partial(Fixture, **SHORT))
-    monkeypatch.setattr(
-        parity_run, "run_checks", lambda fixture, backends: run_checks(fixture, backends, PARITY_CHECKS[:4])
-    )
+    monkeypatch.setattr(parity_run, "PARITY_CHECKS", PARITY_CHECKS[:4])
 
 
 def test_the_command_prints_a_table_and_writes_every_number(quick_checks, tmp_path, capsys):
@@ -452,7 +450,7 @@ def test_a_loss_that_is_no_number_fails_its_check_and_is_text_in_the_report(quic
 
     broken = Broken(load_backend("torch"), loss_and_gradients=diverges)
     monkeypatch.setattr(parity_run, "load_backend", lambda name, fast: broken)
-    monkeypatch.setattr(parity_run, "run_checks", partial(run_checks, checks=(CHECK[5],)))
+    monkeypatch.setattr(parity_run, "PARITY_CHECKS", (CHECK[5],))
     assert parity.main(["--backends", "torch", "--json", str(tmp_path / "parity.json")]) == 1
     report = json.loads((tmp_path / "parity.json").read_text(), parse_constant=pytest.fail)
     found = report["checks"][0]["backends"]["torch"]
