@@ -55,7 +55,7 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         "lenet_multi.export": export.main,
         "lenet_multi.predict": predict.main,
     }
-    assert len(COMMANDS) == 16
+    assert len(COMMANDS) == 17
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
             parity.parser().parse_args(arguments)
