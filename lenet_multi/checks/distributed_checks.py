@@ -6,7 +6,7 @@ import json
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def train_with_workers(name: str, count: int, fixture: Fixture) -> tuple[list[fl
             "seed": fixture.seed,
         },
     }
-    arrays = dict(fixture.start)
+    arrays: dict[str, Any] = dict(fixture.start)  # Any: one keyword argument of NumPy 2's savez is a bool
     for split_name, split in zip(DATA, (data, test), strict=True):
         arrays |= {f"{split_name} images": split.images, f"{split_name} labels": split.labels}
     told: list[str] = []

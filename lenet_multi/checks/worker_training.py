@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,9 @@ def command(argv: Sequence[str] | None = None) -> None:
         recorder = Recorder(reports_per_epoch=plan["reports_per_epoch"], is_quiet=True)
         workers.engine.train(net, train_data, test_data, **plan["options"], recorder=recorder)
         if workers.rank == 0:
-            losses = np.array([point.train_loss for point in recorder.points])
-            np.savez(folder / "result.npz", losses=losses, **backend.get_parameters(net))
+            result: dict[str, Any] = dict(backend.get_parameters(net))  # Any: see where arrays.npz is written
+            result["losses"] = np.array([point.train_loss for point in recorder.points])
+            np.savez(folder / "result.npz", **result)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
