@@ -767,6 +767,14 @@ def test_the_title_names_together_what_varies_in_step():
     assert plan.title == "LeNet in PyTorch: activation with lr, seed compared"
 
 
+def test_a_worker_is_not_given_a_comparison(small_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    options = ["--backends", "torch", "--dataset", str(small_folder), "--out", str(tmp_path / "out")]
+    assert "error: WORLD_SIZE and RANK make this process one of several workers" in refused(options, capsys)
+    assert not (tmp_path / "out").exists()
+
+
 # The loop
 
 

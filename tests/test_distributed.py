@@ -103,6 +103,7 @@ def test_a_run_goes_on_with_another_number_of_workers_and_in_another_framework(f
     run("lenet_multi.launch", "--workers", "2", "--", "train", *resume, "--epochs", "2", "--backend", second)
     run("lenet_multi.train", *resume, "--epochs", "3", "--backend", third)
     require_same_run(relay, expected)
+    assert [segment.workers for segment in load_checkpoint(relay)[0].segments] == [1, 2, 1]
 
 
 def children_of(process: subprocess.Popen[str]) -> list[int]:

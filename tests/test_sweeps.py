@@ -165,8 +165,10 @@ def test_a_process_gets_its_share_of_the_cores_unless_the_user_says_otherwise(mo
     assert thread_variables(2) == {"OMP_NUM_THREADS": "2", "TF_NUM_INTRAOP_THREADS": "5"}
     assert cores_each(10**6) == 1
     cores = available_cores()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "6")
     for name, value in job_variables(1, 3, "node").items():
         monkeypatch.setenv(name, value)
+    assert (os.environ["MALLOC_MMAP_THRESHOLD_"], os.environ["MALLOC_TRIM_THRESHOLD_"]) == (str(2**25), "6")
     assert (available_cores(), jobs_at_a_time(), node_name()) == (1, 3, "node")
     monkeypatch.setenv(CORES, str(10**5))
     assert available_cores() == cores

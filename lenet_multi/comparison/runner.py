@@ -33,6 +33,7 @@ from lenet_multi.comparison.plan import OPTIONS, Plan, RunSpec, VaryGroup
 from lenet_multi.comparison.results import Comparison, RunResult
 from lenet_multi.comparison.vary import parse_backends, parse_vary
 from lenet_multi.data import require_fit
+from lenet_multi.distributed import WORKER_VARIABLES, is_worker
 from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import Run, load_checkpoint
 from lenet_multi.runs.options import DEFAULTS, recipe, run_parser
@@ -162,6 +163,12 @@ def _run_locked(
         kept = {name: value for name, value in before.options.items() if not any(name in group for group in vary)}
         options = kept | options
     names, left_out = (before.backends, ()) if before and backends is None else parse_backends(backends, vary)
+    for name in names:
+        if is_worker(name):
+            raise UserError(
+                f"{' and '.join(WORKER_VARIABLES[name])} make this process one of several workers, but each run of a "
+                "comparison trains in one: unset them"
+            )
     plan = Plan(list(names), vary, options, same_start, tensorboard)
     both = next((name for name in plan.varied if name in options), None)
     if both:

@@ -50,7 +50,8 @@ class Segment:
     """The part of a run that one process trained: epochs `first_epoch` (counted from 0) to before `epochs_done`.
 
     `jobs` runs were trained at a time on its machine: with more than 1, times and speed are those of a shared machine.
-    `node` names a machine of a cluster; it is empty for the machine that ran the command.
+    `node` names a machine of a cluster; it is empty for the machine that ran the command. `workers` processes trained
+    it together; time, speed and memory are those of worker 0.
     """
 
     backend: str
@@ -66,6 +67,7 @@ class Segment:
     loop: str
     jobs: int = 1
     node: str = ""
+    workers: int = 1
 
     @property
     def is_shared(self) -> bool:
@@ -92,8 +94,8 @@ class Run:
         return self.segments[-1].epochs_done if self.segments else 0
 
 
-def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder) -> Segment:
-    """What this process has trained so far, continuing `run`."""
+def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder, workers: int = 1) -> Segment:
+    """What this process, one of so many `workers`, has trained so far, continuing `run`."""
     peak = peak_rss_mb()
     return Segment(
         backend=run.backend,
@@ -109,6 +111,7 @@ def finished_segment(run: Run, backend: Backend, device: str, recorder: Recorder
         loop=run.loop,
         jobs=jobs_at_a_time(),
         node=node_name(),
+        workers=workers,
     )
 
 
@@ -238,7 +241,7 @@ def _require_consistent(run: Run) -> None:
         and all(segment.backend in BACKENDS for segment in run.segments)
         # These are printed to standard output.
         and all((segment.device + segment.node).isprintable() for segment in run.segments)
-        and all(segment.jobs >= 1 for segment in run.segments)
+        and all(segment.jobs >= 1 and segment.workers >= 1 for segment in run.segments)
     )
     if not consistent:
         raise ValueError("the parts of the run contradict each other")

@@ -263,7 +263,8 @@ def _train(
             # Before the checkpoint: after a kill in between, the resumed run writes the epoch again.
             log.add_epoch(point, recorder.timer.seconds, trained)
         if out:
-            segment = finished_segment(run, backend, backend.device_of(net), recorder)
+            count = workers.count if workers else 1
+            segment = finished_segment(run, backend, backend.device_of(net), recorder, count)
             save_checkpoint(out, replace(run, points=recorder.points, segments=[*run.segments, segment]), trained)
         return bool(not is_quiet and after_epoch and after_epoch(net, point))
 

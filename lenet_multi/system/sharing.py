@@ -8,6 +8,9 @@ import re
 from lenet_multi.system.machine import CORES, available_cores
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # what the frameworks read
+# By default glibc returns the memory of large arrays to the system at once, and the next batch gets new pages that the
+# system fills with zeros. Where all cores are busy, this time is missing elsewhere, most of all in PyTorch.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 JOBS, NODE = "LENET_MULTI_JOBS", "LENET_MULTI_NODE"
 LONGEST_NODE = 64  # characters of a host's name on Linux
 
@@ -30,7 +33,9 @@ def job_variables(num_threads: int, jobs: int, node: str = "") -> dict[str, str]
         jobs: how many such processes may run on its machine at a time.
         node: the name of its machine, if that is not the one that runs the comparison.
     """
-    return thread_variables(num_threads) | {CORES: str(num_threads), JOBS: str(jobs), NODE: node[:LONGEST_NODE]}
+    kept = {name: os.environ.get(name, value) for name, value in KEEP_MEMORY.items()}
+    own = {CORES: str(num_threads), JOBS: str(jobs), NODE: node[:LONGEST_NODE]}
+    return thread_variables(num_threads) | kept | own
 
 
 def jobs_at_a_time() -> int:
