@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "diagrams",
     "mathml",
+    "playground",
 ]
 exclude_patterns = ["_build"]
 

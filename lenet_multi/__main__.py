@@ -20,6 +20,7 @@ COMMANDS = {
     "shapes": "compare every layer's output shape across the frameworks",
     "compare_port": "compare a network with its port to another framework, layer by layer",
     "activations": "draw the feature maps of a trained network, or their difference between two frameworks",
+    "playground": "write a page on which trained networks react to what you draw, layer by layer",
     "diagram": "draw a network from its description",
     "export": "export a network to ONNX, to a framework's file format, or as a program",
 }

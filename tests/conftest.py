@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_folder import write_folder
 
 from lenet_multi.backends import BACKENDS, LOOPS, installed_backends, load_backend, require_installed, why_missing
-from lenet_multi.data import Dataset, Split, load_dataset
+from lenet_multi.data import Dataset, Split, load_dataset, synthetic
 from lenet_multi.data.idx import FILE_NAMES, to_idx
 from lenet_multi.errors import UserError
 from lenet_multi.system.machine import available_cores
@@ -97,26 +98,6 @@ def backend(request):
     return load(request.param)
 
 
-def blobs(num_examples: int, size: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, size, size) of noise with a bright square, and labels uint8 (n,) given by its position."""
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(num_examples).astype(np.uint8) % 10
-    images = rng.integers(0, 60, (num_examples, size, size), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        row, column = divmod(int(label), 4)
-        image[9 * row : 9 * row + 8, 7 * column : 7 * column + 6] += 180
-    return images, labels
-
-
-def write_folder(folder: Path, num_train: int = 200, num_test: int = 50, size: int = 28) -> Path:
-    """Write a folder with four IDX files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = (*blobs(num_train, size), *blobs(num_test, size, seed=1))
-    for name, array in zip(FILE_NAMES.values(), arrays, strict=True):
-        (folder / name).write_bytes(to_idx(array))
-    return folder
-
-
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory) -> Path:
     return write_folder(tmp_path_factory.mktemp("data") / "small")
@@ -125,6 +106,17 @@ def small_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small_data(small_folder) -> Dataset:
     return load_dataset(str(small_folder))
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory) -> Path:
+    """A user's cache with a small synthetic data set, so that every command finishes soon."""
+    cache = tmp_path_factory.mktemp("cache")
+    folder = cache / "lenet_multi" / f"synthetic-v{synthetic.VERSION}"
+    folder.mkdir(parents=True)
+    for name, array in zip(FILE_NAMES.values(), synthetic.generate(200, 50), strict=True):
+        (folder / name).write_bytes(to_idx(array))
+    return cache
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import safetensors
-from conftest import EVERY_LOOP, INSTALLED, SECOND, blobs, needs_two, write_folder
+from conftest import EVERY_LOOP, INSTALLED, SECOND, needs_two
+from small_folder import blobs, write_folder
 
 from lenet_multi import __main__, backends, evaluate, parity, shapes, train
 from lenet_multi.architecture import PRESETS, lenet

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import blobs, write_folder
+from small_folder import blobs, write_folder
 
 from lenet_multi import data
 from lenet_multi.data import BatchSampler, DataError, epoch_order, load_dataset, published, synthetic

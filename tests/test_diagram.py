@@ -325,7 +325,7 @@ def test_a_file_that_this_package_did_not_write_is_not_overwritten(ending, tmp_p
     before = out.read_bytes()
     assert diagram.main(["--out", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"error: --out '{out}' exists, but this package did not draw it: choose another name, or remove the file\n"
+        f"error: --out '{out}' exists, but this package did not write it: choose another name, or remove the file\n"
     )
     assert out.read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]

@@ -11,7 +11,19 @@ from conftest import needs_two, subset, with_installed
 from PIL import Image
 
 import lenet_multi
-from lenet_multi import activations, compare, diagram, evaluate, export, launch, parity, predict, shapes, train
+from lenet_multi import (
+    activations,
+    compare,
+    diagram,
+    evaluate,
+    export,
+    launch,
+    parity,
+    playground,
+    predict,
+    shapes,
+    train,
+)
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -53,9 +65,10 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
         "lenet_multi.activations": activations.main,
         "lenet_multi.diagram": diagram.main,
         "lenet_multi.export": export.main,
+        "lenet_multi.playground": playground.main,
         "lenet_multi.predict": predict.main,
     }
-    assert len(COMMANDS) == 17
+    assert len(COMMANDS) == 18
     for _python, _m, module, *arguments in COMMANDS:
         if module == "lenet_multi.parity":  # tests/test_parity_checks.py runs the checks
             parity.parser().parse_args(arguments)
@@ -68,6 +81,7 @@ def test_the_commands_run_in_the_order_shown(small_folder, tmp_path, monkeypatch
             "lenet_multi.launch": ["--dataset", str(small_folder), "--batch-size", "32"],
             "lenet_multi.compare": ["--dataset", str(small_folder), "--batch-size", "32"],
             "lenet_multi.activations": ["--dataset", str(small_folder)],
+            "lenet_multi.playground": ["--dataset", str(small_folder)],
         }.get(module, [])
         assert mains[module]([*arguments, *([] if "--resume" in arguments else small)]) == 0
 

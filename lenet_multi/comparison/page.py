@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +16,7 @@ from lenet_multi.comparison.findings import EXAMINED, confusion_matrix
 from lenet_multi.comparison.page_curves import MOST_LINES, curves, inline_panel, svg_line
 from lenet_multi.comparison.plan import Plan, RunSpec
 from lenet_multi.comparison.results import Comparison
+from lenet_multi.system.html_page import content_policy, template_environment
 from lenet_multi.training.curves import LINE_COLORS, PANELS, drawn_or_none
 
 PICTURES = 12  # misclassified examples shown per network
@@ -27,22 +27,13 @@ SCRIPT = Path(__file__).with_name("report.js")
 
 def page(comparison: Comparison) -> str:
     """The report as HTML; styles, script, curves and images are embedded, and nothing is loaded from elsewhere."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lenet_multi.comparison", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     findings, script = comparison.findings, SCRIPT.read_text(encoding="utf-8")
     networks, labels = findings.examined, findings.labels
-    return environment.get_template("report.html.j2").render(
+    template = template_environment("lenet_multi.comparison").get_template("report.html.j2")
+    return template.render(
         comparison=comparison,
         findings=findings,
-        policy=_policy(script),
+        policy=content_policy(script),
         script=script,
         data=_script_data(comparison),
         filters=_settings_of(comparison) if len(comparison.results) > EXAMINED else {},
@@ -73,12 +64,6 @@ def data_uri(image: np.ndarray) -> str:
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     imsave(buffer, pixels, cmap="gray", vmin=0, vmax=1, format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _policy(script: str) -> str:
-    """The page's Content-Security-Policy: a browser runs this script alone, and loads nothing."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _script_data(comparison: Comparison) -> dict[str, object]:

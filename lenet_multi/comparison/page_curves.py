@@ -8,7 +8,7 @@ from typing import Any
 from lenet_multi.comparison.findings import ComparedNetwork
 from lenet_multi.pictures.canvas import svg
 from lenet_multi.training.curves import LINE_COLORS, PANELS, draw_overlaid, line_style
-from lenet_multi.training.points import Point
+from lenet_multi.training.points import Point, rounded, thinned
 
 MOST_LINES = 24  # runs that the script draws at once; their lines all differ
 MOST_POINTS = 300  # of a run that the script draws
@@ -53,17 +53,5 @@ def svg_line(number: int) -> dict[str, str]:
 
 def curves(points: Sequence[Point]) -> list[list[float | None]]:
     """The epochs of a run's points, and their values in each panel."""
-    kept = _thinned(points)
-    return [[_rounded(getattr(point, name)) for point in kept] for name in ("epoch", *PANELS)]
-
-
-def _thinned(points: Sequence[Point]) -> Sequence[Point]:
-    """At most `MOST_POINTS` of the points: of many, only ends of epochs, evenly spaced, and the last is one of them."""
-    if len(points) > MOST_POINTS:
-        points = [point for point in points if point.test_acc is not None]
-    step = -(-len(points) // MOST_POINTS) or 1
-    return points[(len(points) - 1) % step :: step]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.5g}")
+    kept = thinned(points, MOST_POINTS)
+    return [[rounded(getattr(point, name)) for point in kept] for name in ("epoch", *PANELS)]

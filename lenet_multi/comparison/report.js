@@ -140,7 +140,9 @@
     byId("draw-rows").addEventListener("click", () => {
       const shown = shownRuns().filter((run) => run.curves);
       choose(shown.slice(0, mostLines));
-      if (shown.length > mostLines) byId("drawn").textContent = `The first ${mostLines} of ${shown.length} rows are drawn`;
+      if (shown.length > mostLines) {
+        byId("drawn").textContent = `The first ${mostLines} of ${shown.length} rows are drawn`;
+      }
     });
     byId("draw-best").addEventListener("click", () => {
       for (const run of runs) run.line = best[run.number];
@@ -200,7 +202,8 @@
     const x = (epoch) => +(AREA.left + ((AREA.right - AREA.left) * epoch) / (last * 1.02)).toFixed(2);
     const y = (value) => +(AREA.bottom - ((AREA.bottom - AREA.top) * (value - low)) / (high - low)).toFixed(2);
     const grid = (d) => svg("path", { d, stroke: "currentColor", "stroke-opacity": 0.2, fill: "none" });
-    const text = (content, attributes) => svg("text", { fill: "currentColor", "text-anchor": "middle", ...attributes }, content);
+    const text = (content, attributes) =>
+      svg("text", { fill: "currentColor", "text-anchor": "middle", ...attributes }, content);
     const [middle, center] = [(AREA.left + AREA.right) / 2, (AREA.top + AREA.bottom) / 2];
     return svg(
       "svg",
@@ -259,7 +262,9 @@
     chosen.sort((a, b) => a.line - b.line);
     byId("legend").replaceChildren(...chosen.map(legendLine));
     const titles = chosen.map((run) => run.title).join(", ");
-    const lines = titles ? `a line for each of ${titles}; the last values are in the table of results` : "no run is chosen";
+    const lines = titles
+      ? `a line for each of ${titles}; the last values are in the table of results`
+      : "no run is chosen";
     for (const [panel, figure] of [...byId("panels").children].entries()) {
       figure.replaceChildren(drawPanel(chosen, panel));
       figure.setAttribute("aria-label", `${data.panels[panel]} over the epochs, ${lines}`);

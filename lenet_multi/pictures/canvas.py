@@ -11,10 +11,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_multi.errors import UserError
 from lenet_multi.system.atomic_files import write_atomically
 from lenet_multi.system.names import readable
-from lenet_multi.system.regular_files import open_regular
+from lenet_multi.system.output_path import require_output_path
 from lenet_multi.training.curves import plain_text, saved
 
 if TYPE_CHECKING:
@@ -77,19 +76,7 @@ def require_picture_path(path: Path) -> None:
         UserError: when the name does not end in .png or .svg, its folder does not exist, or it is a folder itself, or a
             file that this package did not write.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"--out '{path}' does not end in .png or .svg: choose one of these formats")
-    if path.exists() and not path.is_file():
-        raise UserError(f"--out '{path}' is not a regular file: choose another name")
-    if not path.parent.is_dir():
-        raise UserError(f"--out '{path}': its folder does not exist: create it first")
-    if path.exists():
-        with open_regular(path) as file:
-            start = file.read(2**16)  # the mark is in the metadata, before the picture
-        if SOFTWARE.encode() not in start:
-            raise UserError(
-                f"--out '{path}' exists, but this package did not draw it: choose another name, or remove the file"
-            )
+    require_output_path(path, ENDINGS, SOFTWARE)
 
 
 def write_picture(path: Path, figure: Figure, title: str, description: str) -> None:

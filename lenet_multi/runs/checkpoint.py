@@ -177,27 +177,39 @@ def data_of(metadata: Mapping[str, Any], architecture: Architecture) -> tuple[Se
         return None, ()
 
 
+def run_of(metadata: Mapping[str, Any]) -> Run | None:
+    """The run that the metadata of a weights file describes; None if it describes none."""
+    try:
+        return _described_run(metadata)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def _read(folder: Path) -> tuple[Run, Arrays]:
     require_run(folder)
     path = folder / CHECKPOINT
     arrays, metadata = load_header(path)
     try:
-        described = _renamed(metadata["run"])
-        run = Run(
-            Architecture.from_dict(metadata["architecture"]),
-            _checked(Settings, _renamed(described["settings"])),
-            described["backend"],
-            described.get("loop", DEFAULT_LOOP),
-            [_checked(Point, point) for point in described["points"]],
-            [_checked(Segment, {"loop": DEFAULT_LOOP} | segment) for segment in described["segments"]],
-            tuple(described.get("class_names", ())),
-        )
-        _require_consistent(run)
+        return _described_run(metadata), arrays
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise WeightsError(
             f"'{path}' does not describe a training run: to start from its parameters, use --weights"
         ) from problem
-    return run, arrays
+
+
+def _described_run(metadata: Mapping[str, Any]) -> Run:
+    described = _renamed(metadata["run"])
+    run = Run(
+        Architecture.from_dict(metadata["architecture"]),
+        _checked(Settings, _renamed(described["settings"])),
+        described["backend"],
+        described.get("loop", DEFAULT_LOOP),
+        [_checked(Point, point) for point in described["points"]],
+        [_checked(Segment, {"loop": DEFAULT_LOOP} | segment) for segment in described["segments"]],
+        tuple(described.get("class_names", ())),
+    )
+    _require_consistent(run)
+    return run
 
 
 def _renamed(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def _shown(options: Iterable[Option], as_text: bool) -> list[Option]:
 
 
 def run_parser(prog: str, description: str) -> Parser:
-    """The parser of a training run: backend, `RUN_OPTIONS`, `--out`, `--tensorboard` and `--resume`."""
+    """The parser of a training run: backend, `RUN_OPTIONS`, and those of the folder that it writes."""
     parser = Parser(prog, description)
     BACKEND.add_to(parser)
     add_run_options(parser)
@@ -209,6 +209,11 @@ def run_parser(prog: str, description: str) -> Parser:
         "--tensorboard",
         action="store_true",
         help="also write each epoch to DIR/tensorboard, for TensorBoard; a resumed run goes on writing there",
+    )
+    group.add_argument(
+        "--keep-epochs",
+        action="store_true",
+        help="also write the parameters after each epoch to DIR/epochs; a resumed run goes on writing there",
     )
     group.add_argument(
         "--resume",

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import load_backend
 from lenet_multi.data import BatchSampler, Dataset, require_fit
-from lenet_multi.runs.checkpoint import data_of
+from lenet_multi.runs.checkpoint import Run, data_of, run_of
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import architecture_from
 from lenet_multi.runs.selection import dataset_from, warn_of_other_classes
@@ -30,6 +30,7 @@ class TrainedNetwork:
         dataset_name: the data set that the network was trained on; `auto` if the file does not say.
         load: loads the data.
         digest: the digest of this data when the network was trained on it; None if it was trained on other data.
+        run: how it was trained; None if the file does not say.
     """
 
     architecture: Architecture
@@ -38,6 +39,7 @@ class TrainedNetwork:
     dataset_name: str
     load: Callable[[], Dataset]
     digest: str | None = None
+    run: Run | None = None
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -73,7 +75,7 @@ def load_trained_network(args: argparse.Namespace) -> TrainedNetwork:
     given = getattr(args, "dataset", None)
     own = settings is not None and (given is None or os.path.realpath(given) == settings.dataset)
     digest = settings.data_sha256 if settings and own else None
-    return TrainedNetwork(architecture, parameters, class_names, name, load, digest)
+    return TrainedNetwork(architecture, parameters, class_names, name, load, digest, run_of(metadata))
 
 
 def accuracy_on_test_set(trained: TrainedNetwork, backend_name: str, loop: str, device: str, batch_size: int) -> float:

@@ -30,6 +30,7 @@ from lenet_multi.runs.checkpoint import (
     require_run,
     save_checkpoint,
 )
+from lenet_multi.runs.kept_epochs import EPOCHS, epochs_folder, keep_epoch, require_no_kept_epochs
 from lenet_multi.runs.memory import require_memory
 from lenet_multi.runs.options import DEFAULTS, architecture_from, recipe
 from lenet_multi.runs.outputs import OUTPUTS, locked_run, remove_outputs, require_unchanged, write_outputs
@@ -70,8 +71,11 @@ def run_training(args: argparse.Namespace, after_epoch: AfterEpoch | None = None
     """
     if args.tensorboard and not args.out:
         raise UserError("--tensorboard needs a folder to write to: add --out DIR")
+    if args.keep_epochs and not args.out:
+        raise UserError("--keep-epochs needs a folder to write to: add --out DIR")
     if args.resume and args.out:
         require_run(args.out)  # before locking, which creates the folder
+        args.keep_epochs = args.keep_epochs or (args.out / EPOCHS).is_dir()
         if (args.out / EVENTS).is_dir():
             require_tensorboard(f"the run in '{args.out}' writes to {EVENTS}/ and")
             args.tensorboard = True
@@ -106,6 +110,7 @@ def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -
         )
     if args.out:
         require_absent(args.out, (*OUTPUTS, EVENTS))
+        require_no_kept_epochs(args.out)
     dataset = dataset_from(args, DEFAULTS["dataset"], shape=shape_of_weights(args.weights))
     architecture, parameters, preset = network_for(args, dataset), None, args.architecture
     if args.weights:
@@ -219,7 +224,7 @@ def train_run(
             _train(args, run, parameters, dataset, after_epoch)
             return
         if workers.rank > 0:
-            args = argparse.Namespace(**{**vars(args), "out": None, "tensorboard": False})
+            args = argparse.Namespace(**{**vars(args), "out": None, "tensorboard": False, "keep_epochs": False})
         with locked_run(args.out) if args.out else nullcontext():
             require_unchanged(args.out, run, args.resume)
             _train(args, run, parameters, dataset, after_epoch, workers)
@@ -262,6 +267,8 @@ def _train(
         if log:
             # Before the checkpoint: after a kill in between, the resumed run writes the epoch again.
             log.add_epoch(point, recorder.timer.seconds, trained)
+        if args.keep_epochs:  # before the checkpoint too
+            keep_epoch(out, run, recorder.epochs_done, trained)
         if out:
             count = workers.count if workers else 1
             segment = finished_segment(run, backend, backend.device_of(net), recorder, count)
@@ -272,8 +279,7 @@ def _train(
     train = workers.engine.train if workers else backend.train
     try:
         if out:
-            # Also before the first epoch, so that a run killed during it can be resumed.
-            save_first_checkpoint(out, run, backend.get_parameters(net))
+            _save_start(out, run, backend.get_parameters(net), args.keep_epochs)
             if args.tensorboard:
                 log = EventLog(out, run, backend.device_of(net))
         for last_epoch, lr in lr_schedule(settings):
@@ -317,6 +323,15 @@ def _print_notes(run: Run, dataset: Dataset, recorder: Recorder) -> None:
         )
     if dataset.name == "synthetic":
         say("note: these figures are for `synthetic`, images drawn by code, and NOT for Fashion-MNIST")
+
+
+def _save_start(out: Path, run: Run, parameters: Parameters, keeps_epochs: bool) -> None:
+    """Save the run also before the first epoch, so that it can be resumed if it is killed during it."""
+    # The folder comes first: it tells a resumed run to keep its epochs.
+    with epochs_folder(out, run) if keeps_epochs else nullcontext():
+        save_first_checkpoint(out, run, parameters)
+    if keeps_epochs:
+        keep_epoch(out, run, run.epochs_done, parameters)
 
 
 def save_first_checkpoint(out: Path, run: Run, parameters: Parameters) -> None:

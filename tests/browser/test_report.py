@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chromium import BROKEN_PICTURES, CONTRAST, DESKTOP, PHONE, TIMEOUT, TOO_WIDE, launched, record_problems
-from conftest import write_folder
+from chromium import BROKEN_PICTURES, CONTRAST, DESKTOP, PHONE, TIMEOUT, TOO_WIDE, record_problems
 from many_runs import write_many_runs
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+from small_folder import write_folder
 
 from lenet_multi.comparison.outcome import write_results
 from lenet_multi.comparison.results import RunResult
@@ -22,12 +22,6 @@ from lenet_multi.data import load_dataset
 MANY = 32
 TEXTS = "p, li, td, th, h1, h2, h3, a, button, label, summary, figcaption span"
 FAILED = 5  # number of the run that failed
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

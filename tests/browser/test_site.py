@@ -10,8 +10,8 @@ from pathlib import Path
 
 import built_site
 import pytest
-from chromium import BROKEN_PICTURES, CONTRAST, DESKTOP, PHONE, TIMEOUT, TOO_WIDE, launched, record_problems
-from playwright.sync_api import Browser, Page
+from chromium import BROKEN_PICTURES, CONTRAST, DESKTOP, PHONE, TIMEOUT, TOO_WIDE, record_problems
+from playwright.sync_api import Page
 from sphinx.util.inventory import InventoryFile
 
 import lenet_multi
@@ -71,12 +71,6 @@ def test_faults_of_a_site_are_found(tmp_path):
 
 
 # Pages in the browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -76,7 +76,12 @@ def modules() -> set[str]:
 
 TEMPLATES = {f"lenet_multi/exporting/templates/{name}.py.txt" for name in (*BACKENDS, "idx", "pictures")}
 REPORT = {f"lenet_multi/comparison/report.{ending}" for ending in ("html.j2", "css.j2", "js")}
-EXPECTED = {"lenet_multi/py.typed"} | REPORT | TEMPLATES
+WEB = {
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "lenet_multi" / "interactive" / "web").rglob("*.*")
+    if path.name != "deno.json"
+}
+EXPECTED = {"lenet_multi/py.typed"} | REPORT | TEMPLATES | WEB
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(distributions):
@@ -113,6 +118,7 @@ RUNS = [
     f"compare {QUICK} --backends torch --vary lr=0.1,0.2 --out compared",
     "activations --weights first --dataset data --classes 2,4 --out maps.png",
     "predict --weights first --json predicted.json maps.png",
+    "playground --weights first --dataset data --out play.html",
     "diagram --out lenet.svg",
     "export --weights first --format torch --out exported/lenet.pt2",
     "export --pooling max --format source --out program/lenet.py",
@@ -126,7 +132,7 @@ def net():
     return torch.nn.Conv2d(1, 2, 3)
 """
 FILES = ["first/curves.png", "first/history.csv", "compared/report.html", "maps.png", "lenet.svg", "port.json"]
-FILES += ["exported/lenet.pt2", "program/lenet.py", "program/requirements.txt", "predicted.json"]
+FILES += ["exported/lenet.pt2", "program/lenet.py", "program/requirements.txt", "predicted.json", "play.html"]
 
 
 def test_every_command_runs_outside_the_clone(environment):
