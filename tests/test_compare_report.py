@@ -319,4 +319,7 @@ def test_the_pages_policy_allows_its_own_script_alone(many):
     elements = Elements(page(many))
     digest = base64.b64encode(hashlib.sha256(elements.scripts[1].encode()).digest()).decode()
     policies = [found["content"] for found in elements.all("meta") if "http-equiv" in found]
-    assert policies == [f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"]
+    assert policies == [
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    ]

@@ -22,9 +22,9 @@ from conftest import INSTALLED, listening_addresses, needs, write_folder
 from lenet_multi import launch, train
 from lenet_multi.checks.measurement import relative_error
 from lenet_multi.data import Split
-from lenet_multi.distributed import is_worker
+from lenet_multi.distributed import LOST_CONNECTION, is_worker
 from lenet_multi.distributed.environment import environments
-from lenet_multi.distributed.processes import free_ports
+from lenet_multi.distributed.processes import ErrorPrinter, free_ports
 from lenet_multi.distributed.shares import ShareSampler, share_of
 from lenet_multi.distributed.workers import Workers
 from lenet_multi.errors import UserError
@@ -172,6 +172,23 @@ def test_interrupted_workers_keep_the_run_and_had_listened_on_this_machine_only(
     assert load_checkpoint(out)[0].epochs_done >= 1
     assert errors.endswith("interrupted: start again, with --resume if the run has --out\n")
     assert "Traceback" not in errors
+
+
+def test_of_workers_that_are_ended_only_errors_and_what_was_saved_are_told():
+    told: list[str] = []
+    printer = ErrorPrinter(told.append)
+    trace = "print('Traceback', 'interrupted: saved', 'error: the disk is full', sep='\\n', file=sys.stderr)"
+    lost = f"print('error: {LOST_CONNECTION}', file=sys.stderr)"
+    for is_ending in (False, True):
+        if is_ending:
+            printer.expect_the_end()
+        for line in (trace, lost):
+            words = [sys.executable, "-c", f"import sys; {line}"]
+            with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+                printer.follow(process)
+                process.wait()
+            printer.finish()
+    assert told == ["Traceback", "interrupted: saved", "error: the disk is full", "interrupted: saved"]
 
 
 @pytest.mark.parametrize("name", INSTALLED)

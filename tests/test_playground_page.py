@@ -21,7 +21,7 @@ from lenet_multi.architecture import Architecture, Dense, Flatten, Pool, lenet
 from lenet_multi.data import Dataset, Split
 from lenet_multi.interactive import shown_runs
 from lenet_multi.interactive.images import MOST_TEXT, chosen_images, image_data
-from lenet_multi.interactive.page import MARK, page
+from lenet_multi.interactive.page import MARK, WEB, page
 from lenet_multi.interactive.page_data import MOST_POINTS, class_names
 from lenet_multi.interactive.texts import page_texts
 from lenet_multi.runs.checkpoint import CHECKPOINT, Run, Segment, load_checkpoint, save_checkpoint
@@ -192,7 +192,7 @@ def test_facts_name_each_framework_and_loop_of_a_relay(write_run, small_folder, 
     assert shown["title"] == "PyTorch, then MXNet: relay"
     assert shown["facts"] == (
         "PyTorch 2.13.0, MXNet 1.9.1, 2 epochs on mnist, batches of 128, learning rate 0.25, a tenth of it after 8 "
-        "epochs, plain, then fast loop"
+        "epochs, plain loop, fast loop"
     )
 
 
@@ -331,7 +331,8 @@ def test_the_page_is_one_file_that_runs_its_own_script_alone(write_run, tmp_path
     (policy,) = (found["content"] for _, found in elements.found if found.get("http-equiv"))
     digest = base64.b64encode(hashlib.sha256(elements.texts["script module"].encode()).digest()).decode()
     assert policy == (
-        f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
     )
     assert elements.texts["title"] == elements.data["texts"]["title"]
     assert elements.found[0] == ("html", {"lang": elements.data["texts"]["language"]})
@@ -405,6 +406,9 @@ def test_a_translation_replaces_the_texts(write_run, tmp_path):
         ({"title": 3}, "'title' is not a text: start from a copy of "),
         ({"title": ["a"], "more": "x"}, "'title' is not a text: start from a copy of "),
         ({"more\x1b": "x"}, r"has 'more\x1b', which the page does not: start from a copy of "),
+        ({"epochs.after": "Nach {epoche}"}, "'epochs.after' lacks {epoch}: start from "),
+        ({"epochs.after": "Nach {epoch} von {zahl}"}, "'epochs.after' has an unknown placeholder {zahl}: start from "),
+        ({"epochs.after": "Nach"}, "'epochs.after' lacks {epoch}: start from a copy of "),
         ("[]", "is not a JSON object of texts: start from a copy of "),
         ("{", "is not a JSON file in UTF-8 (Expecting property name"),
         ("[" * 100_000, "is not a JSON file in UTF-8 (maximum recursion depth exceeded"),
@@ -421,6 +425,20 @@ def test_texts_that_do_not_fit_are_refused(content, told, write_run, tmp_path, c
     assert line.startswith(f"error: --texts '{path}'")
     assert told in line
     assert not (tmp_path / "play.html").exists()
+
+
+def test_every_text_exists_and_is_used():
+    """The modules write a name as it is, or compose it, as in `tour.${step}.title`."""
+    source = "\n".join(path.read_text() for path in [*WEB.rglob("*.js"), WEB / "page.html.j2"])
+    texts = page_texts()
+    groups = {name.partition(".")[0] for name in texts}
+    written = {name for name in re.findall(r'"(\w+(?:\.\w+)+)"', source) if name.partition(".")[0] in groups}
+    assert written - set(texts) == set()
+    templates = re.findall(r"`((?:\w+|\$\{[^}]*\})(?:\.(?:\w+|\$\{[^}]*\}))+)`", source)
+    composed = [re.sub(r"\$\{[^}]*\}", r"[\\w.]+", name) for name in templates]
+    composed.append(r"facts\.\w+")  # in Python
+    used = [name for name in texts if name in written or any(re.fullmatch(pattern, name) for pattern in composed)]
+    assert set(texts) - set(used) == {"language", "title", "noscript"}
 
 
 # What is refused

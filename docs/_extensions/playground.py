@@ -1,4 +1,4 @@
-"""Makes the page to play in: trains a network in each framework when the site is built."""
+"""Makes the network playground: trains a network in each framework when the site is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from lenet_multi.backends import BACKENDS
+from lenet_multi.backends import installed_backends
 from lenet_multi.system.process import child_environment
 
 FILE = "play.html"
@@ -22,11 +22,11 @@ def make_page(app: Sphinx, problem: Exception | None) -> None:
     if problem or app.builder.format != "html":
         return
     with tempfile.TemporaryDirectory() as temporary:
-        runs = [Path(temporary, name) for name in BACKENDS]
-        for name, run in zip(BACKENDS, runs, strict=True):
+        runs = {name: Path(temporary, name) for name in installed_backends()}
+        for name, run in runs.items():
             options = ["--backend", name, "--fast", "--out", str(run)]
             _run("train", *options, *(["--keep-epochs"] if name == KEEPS_EPOCHS else []))
-        _run("playground", "--weights", *map(str, runs), "--out", str(Path(app.outdir, FILE)))
+        _run("playground", "--weights", *map(str, runs.values()), "--out", str(Path(app.outdir, FILE)))
 
 
 def _run(command: str, *arguments: str) -> None:

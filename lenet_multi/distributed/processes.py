@@ -101,6 +101,7 @@ def run_workers(
             printer.follow(process)
         return wait_for_all(started, printer, report, advice)
     except (KeyboardInterrupt, SystemExit) as end:
+        printer.expect_the_end()
         for each in started:
             each.process.send_signal(
                 signal.SIGINT if isinstance(end, KeyboardInterrupt) else signal.SIGTERM
@@ -182,6 +183,7 @@ class ErrorPrinter:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._is_muted = False
+        self._is_ending = False
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         thread = threading.Thread(target=self._pass_on, args=(process,), daemon=True)
@@ -202,17 +204,27 @@ class ErrorPrinter:
             if not self._is_muted and line not in self._errors:
                 self._report(line)
             self._errors.append(line)
-        elif line != "interrupted":  # the caller says so itself
+        elif line == "interrupted":
+            pass  # the caller says so itself
+        elif line.startswith("interrupted") or not self._is_ending:
             self._report(line)
 
     def mute(self) -> None:
         """Print no more `error:` lines."""
         self._is_muted = True
 
+    def expect_the_end(self) -> None:
+        """Pass on only errors, and what was saved: all processes are being ended.
+
+        One that first loses its connection and is then interrupted while it ends can print a trace.
+        """
+        self._is_ending = True
+
     def finish(self) -> None:
         """Wait until all is printed that the processes wrote before they ended."""
         for thread in self._threads:
             thread.join(5)
-        if self._lost and not self._errors and not self._is_muted:
+        is_told = self._errors or self._is_muted or self._is_ending
+        if self._lost and not is_told:
             self._report(self._lost)
         self._lost = ""

@@ -36,7 +36,7 @@ def page(data: Mapping[str, Any]) -> str:
     script = joined_script(WEB)
     return environment.get_template("page.html.j2").render(
         texts=data["texts"],
-        policy=content_policy(script, "data: blob:"),
+        policy=content_policy(script),
         mark=MARK,
         styles=_styles(),
         data=data,

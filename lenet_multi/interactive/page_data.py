@@ -37,7 +37,7 @@ def page_data(runs: Sequence[ShownRun], texts: Mapping[str, str]) -> dict[str, A
         "colors": _base64(colors()),
         "lightOnBlack": is_light_on_black(first),
         "classes": [short(name) or str(i) for i, name in enumerate(class_names(runs, first.dataset))],
-        "runs": [run_data(run, len(runs)) for run in runs],
+        "runs": [run_data(run, len(runs), texts) for run in runs],
         "images": image_data(first.dataset),
     }
 
@@ -55,13 +55,13 @@ def colors() -> np.ndarray:
     return np.ascontiguousarray(colormaps["cividis"](np.arange(256), bytes=True)[:, :3])
 
 
-def run_data(run: ShownRun, num_runs: int) -> dict[str, Any]:
+def run_data(run: ShownRun, num_runs: int, texts: Mapping[str, str]) -> dict[str, Any]:
     """What the script reads of a network."""
     trained, points = run.trained, run.trained.run.points if run.trained.run else []
     architecture = trained.architecture
     return {
         "title": run.title,
-        "facts": run.facts,
+        "facts": run.facts(texts),
         "description": architecture.to_dict(),
         "testAccuracy": rounded(points[-1].test_acc) if points else None,
         "points": [

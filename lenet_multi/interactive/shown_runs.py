@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from lenet_multi.backends import BACKENDS
 from lenet_multi.errors import UserError
 from lenet_multi.interactive.limits import MOST_OF_EPOCHS, MOST_ON_PAGE, require_computable
 from lenet_multi.interactive.short_text import short
+from lenet_multi.interactive.texts import filled
 from lenet_multi.runs.checkpoint import Run
 from lenet_multi.runs.kept_epochs import kept_epochs
 from lenet_multi.runs.trained_network import TrainedNetwork, load_trained_network
@@ -36,10 +37,9 @@ class ShownRun:
     title: str
     trained: TrainedNetwork
 
-    @property
-    def facts(self) -> str:
-        """How it was trained, in a few words; empty for a file that does not tell."""
-        return facts(self.trained.run) if self.trained.run else ""
+    def facts(self, texts: Mapping[str, str]) -> str:
+        """How it was trained, in a few words of the page's texts; empty for a file that does not tell."""
+        return facts(self.trained.run, texts) if self.trained.run else ""
 
 
 def load_runs(args: argparse.Namespace) -> list[ShownRun]:
@@ -131,18 +131,27 @@ def _numbered(titles: Iterable[str]) -> list[str]:
     return found
 
 
-def facts(run: Run) -> str:
+def facts(run: Run, texts: Mapping[str, str]) -> str:
     """How a run was trained: `PyTorch 2.13.0, 10 epochs on mnist, batches of 256, learning rate 0.9, plain loop`."""
     segments, settings = run.segments, run.settings
-    versions = [f"{BACKENDS[segment.backend]} {segment.framework_version}" for segment in segments]
+
+    def fact(key: str, /, **values: object) -> str:
+        return filled(texts[f"facts.{key}"], **values)
+
+    frameworks = [
+        fact("framework", name=BACKENDS[segment.backend], version=segment.framework_version) for segment in segments
+    ]
     loops = [segment.loop for segment in segments]
-    decay = settings.lr_decay_epoch
     parts = (
-        *dict.fromkeys(short(version) for version in versions or [BACKENDS[run.backend]]),
-        f"{run.epochs_done} epoch{'s' * (run.epochs_done != 1)} on {short(Path(settings.dataset).name)}",
-        f"batches of {settings.batch_size}",
-        f"learning rate {settings.lr:g}" + (f", a tenth of it after {decay} epochs" if decay else ""),
-        f"{', then '.join(dict.fromkeys(loops or [run.loop]))} loop",
+        *dict.fromkeys(short(framework) for framework in frameworks or [BACKENDS[run.backend]]),
+        fact(
+            "epoch" if run.epochs_done == 1 else "epochs",
+            count=run.epochs_done,
+            dataset=short(Path(settings.dataset).name),
+        ),
+        fact("batch", size=settings.batch_size),
+        fact("decay" if settings.lr_decay_epoch else "lr", lr=f"{settings.lr:g}", epochs=settings.lr_decay_epoch),
+        *(fact(loop) for loop in dict.fromkeys(loops or [run.loop])),
     )
     return short(", ".join(parts), LONGEST_FACTS)
 

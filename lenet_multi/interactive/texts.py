@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lenet_multi.system.regular_files import open_regular
 
 ENGLISH = Path(__file__).with_name("web") / "texts.json"
 MOST_BYTES = 2**20
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def page_texts(translation: Path | None = None) -> dict[str, str]:
@@ -21,7 +23,8 @@ def page_texts(translation: Path | None = None) -> dict[str, str]:
         translation: a file with the same names; English when None.
 
     Raises:
-        UserError: when the file cannot be read, or has other names or values that are no texts.
+        UserError: when the file cannot be read, or has other names, values that are no texts, or texts with other
+            placeholders.
     """
     english: dict[str, str] = json.loads(ENGLISH.read_text(encoding="utf-8"))
     if translation is None:
@@ -36,7 +39,17 @@ def page_texts(translation: Path | None = None) -> dict[str, str]:
     for name in texts:
         if name not in english:
             raise UserError(f"--texts '{translation}' has '{name[:100]}', which the page does not: {advice}")
+    for name, text in english.items():
+        known, found = (set(PLACEHOLDER.findall(each)) for each in (text, texts[name]))
+        if other := sorted(known ^ found):
+            problem = "lacks" if other[0] in known else "has an unknown placeholder"
+            raise UserError(f"--texts '{translation}': '{name}' {problem} {{{other[0][:100]}}}: {advice}")
     return {name: readable(texts[name]) for name in english}
+
+
+def filled(text: str, /, **values: object) -> str:
+    """A text with values in place of `{name}`, as `text` in web/dom.js does it. Other braces stay as they are."""
+    return PLACEHOLDER.sub(lambda found: str(values.get(found[1], found[0])), text)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def record_problems(page: Page) -> list[str]:
             problems.append(f"{response.url}: {response.status}")
 
     def on_request(request: Request) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
+        if not request.url.startswith(("file:", "data:", "http://127.0.0.1:")):
             problems.append(f"{request.url} is external")
 
     page.on("console", on_message)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from chromium import DESKTOP, TIMEOUT, launched, record_problems
 from playwright.sync_api import Browser, Page
+from small_runs import write_color_run, write_run
 
 from lenet_multi import playground
 
@@ -17,6 +18,16 @@ from lenet_multi import playground
 def browser() -> Iterator[Browser]:
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def grey_run(tmp_path_factory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "grey")
+
+
+@pytest.fixture(scope="session")
+def color_run(tmp_path_factory) -> Path:
+    return write_color_run(tmp_path_factory.mktemp("color"))
 
 
 @pytest.fixture
@@ -50,4 +61,4 @@ def play(browser, tmp_path_factory) -> Iterator[Callable[..., Page]]:
         yield open_page
     assert printed == []
     assert recorded == [[] for _ in files]
-    assert [address for address in requested if not address.startswith(("data:", "blob:"))] == files
+    assert [address for address in requested if not address.startswith("data:")] == files

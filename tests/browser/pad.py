@@ -1,4 +1,4 @@
-"""The input of the page to play in, as the tests use it: what is on the pad, and where."""
+"""The input of the network playground, as the tests use it: what is on the pad, and where."""
 
 from __future__ import annotations
 

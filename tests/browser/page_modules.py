@@ -1,4 +1,4 @@
-"""The JavaScript modules of the page to play in, in a blank page, so that a test can call what they export."""
+"""The JavaScript modules of the network playground, in a blank page, so that a test can call what they export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page to play in must compute, in NumPy: the forward pass with mistakes planted into it, and occlusion."""
+"""What the network playground must compute, in NumPy: the forward pass with mistakes planted into it, and occlusion."""
 
 from __future__ import annotations
 

@@ -39,10 +39,11 @@ def write_run(
     names: tuple[str, ...] = GARMENTS,
     dataset: str = "synthetic",
     seed: int = 0,
+    parameters: dict[str, np.ndarray] | None = None,
 ) -> Path:
-    """Write a run that was not trained."""
+    """Write a run that was not trained, with random parameters if none are given; its biases are not zero."""
     numbers = np.random.default_rng(seed)
-    parameters = {
+    parameters = parameters or {
         name: numbers.normal(0, 0.3, shape).astype(np.float32) for name, shape in architecture.parameter_shapes.items()
     }
     is_folder = dataset != "synthetic"

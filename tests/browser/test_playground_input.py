@@ -1,28 +1,15 @@
-"""Tests the input of the page to play in: drawing with a mouse, a finger or the keyboard, and test images."""
+"""Tests the input of the network playground: drawing with a mouse, a finger or the keyboard, and test images."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
-from chromium import PHONE, TOO_WIDE
+from chromium import DESKTOP, PHONE, TOO_WIDE
 from pad import board, button, cleared, drag, is_empty, seen
 from playwright.sync_api import Page, expect
-from small_runs import GARMENTS, write_color_run, write_pictures, write_run
+from small_runs import GARMENTS, write_pictures, write_run
 
 from lenet_multi.architecture import lenet
 from lenet_multi.data import load_dataset
-
-
-@pytest.fixture(scope="module")
-def grey_run(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "grey")
-
-
-@pytest.fixture(scope="module")
-def color_run(tmp_path_factory) -> Path:
-    return write_color_run(tmp_path_factory.mktemp("color"))
 
 
 def test_a_mouse_draws_a_line(play, grey_run):
@@ -201,19 +188,58 @@ def test_a_test_image_is_shown_with_its_label(play, grey_run):
     chosen.click()
     assert (seen(page)[:, :, 0] == test.images[number, 0]).all()
     expect(chosen).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_text("The image is labelled trouser.")).to_be_visible()
+    expect(page.get_by_text("The image is labeled trouser.")).to_be_visible()
     drag(page, (14, 5), (14, 20))
     expect(chosen).to_have_attribute("aria-pressed", "false")
-    expect(page.get_by_text("The image is labelled trouser.")).to_be_hidden()
+    expect(page.get_by_text("The image is labeled trouser.")).to_be_hidden()
     button(page, "Undo").click()
     expect(chosen).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_text("The image is labelled trouser.")).to_be_visible()
+    expect(page.get_by_text("The image is labeled trouser.")).to_be_visible()
 
 
 def test_there_is_a_test_image_of_each_class(play, grey_run):
     page = play(grey_run)
     names = [name.partition(", test image")[0] for name in thumbnails(page)]
     assert names == list(GARMENTS)
+
+
+def test_the_tab_key_reaches_one_thumbnail_and_the_arrow_keys_the_others(play, grey_run):
+    page = play(grey_run)
+    buttons = page.get_by_role("group", name="Test images").get_by_role("button")
+    stops = "all => all.flatMap((each, n) => each.tabIndex === 0 ? [n] : [])"
+    (first,) = buttons.evaluate_all(stops)
+    assert buttons.nth(first).get_attribute("aria-pressed") == "true"
+    page.get_by_role("combobox", name="Test images").focus()
+    page.keyboard.press("Tab")
+    expect(buttons.nth(first)).to_be_focused()
+    page.keyboard.press("Home")
+    expect(buttons.first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(buttons.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    tops = buttons.evaluate_all("all => all.map(each => each.offsetTop)")
+    below = 1 + tops.count(tops[0])
+    expect(buttons.nth(below)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(buttons.nth(below)).to_have_attribute("aria-pressed", "true")
+    assert buttons.evaluate_all(stops) == [below]
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Open a picture or a run")).to_be_focused()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_likeliest_class_stands_next_to_the_pad(size, play, grey_run):
+    page = play(grey_run, size=size, touch=True)
+    line = page.locator(".prediction-line")
+    expect(line).to_be_in_viewport()
+    announcement = page.locator(".announcement")
+    for change in (lambda: None, lambda: button(page, "Clear").tap()):
+        change()
+        expect(announcement).not_to_be_empty()
+        page.wait_for_function(
+            "() => document.querySelector('.announcement').textContent"
+            ".startsWith(document.querySelector('.prediction-line').textContent)"
+        )
 
 
 def thumbnails(page: Page) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tests the tools of the page to play in: Break it, What matters, Watch it learn."""
+"""Tests the tools of the network playground: Break it, What matters, Watch it learn."""
 
 from __future__ import annotations
 
@@ -76,9 +76,13 @@ def tools(browser) -> Iterator[Callable[..., Page]]:
     pages: list[tuple[Page, list[str]]] = []
 
     def open_tools(
-        data: dict[str, Any] = DATA, scheme: Any = "light", size: Any = DESKTOP, clock: bool = False
+        data: dict[str, Any] = DATA,
+        scheme: Any = "light",
+        size: Any = DESKTOP,
+        clock: bool = False,
+        motion: Any = "no-preference",
     ) -> Page:
-        page = browser.new_page(viewport=size, color_scheme=scheme)
+        page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion=motion)
         page.set_default_timeout(TIMEOUT)
         pages.append((page, record_problems(page)))
         if clock:
@@ -134,7 +138,7 @@ def select(label: str, value: str, page: Page) -> None:
 
 
 def check_flatten_order(page: Page) -> None:
-    page.get_by_label("Flatten order").check()
+    page.get_by_label("Flatten in the wrong order").check()
 
 
 def set_noise(page: Page) -> None:
@@ -152,7 +156,7 @@ EVERY_MISTAKE: dict[str, tuple[Callable[[Page], None], Mistakes]] = {
     "flatten order": (check_flatten_order, Mistakes(channels_last=True)),
     "transposed kernel": (partial(select, "Transposed kernel", "conv2"), Mistakes(transposed="conv2")),
     "padding": (partial(select, "Padding off by one", "conv1"), Mistakes(shifted="conv1")),
-    "pooling": (partial(select, "Average or maximum pooling?", "max"), Mistakes(pooling="max")),
+    "pooling": (partial(select, "Pooling", "max"), Mistakes(pooling="max")),
     "activation": (partial(select, "Activation", "relu"), Mistakes(activation="relu")),
     "channels": (switch_off, Mistakes(off=(("conv2", 2), ("dense1", 7)))),
     "noise": (set_noise, Mistakes(noise=0.5)),
@@ -171,14 +175,14 @@ def test_a_planted_mistake_changes_the_maps_and_the_accuracy_as_in_numpy_and_can
         assert np.abs(np.array(ours) - reference.ravel()).max() < (1e-5 if mistakes.noise else 1e-12)
     assert broken[-1] != unbroken[-1]
     after = correct(mistakes)
-    assert counted(page) == f"{after.sum()} of 40 images correct, before {right.sum()} of 40."
+    assert counted(page) == f"{after.sum()} of 40 images correct; {right.sum()} of 40 when unbroken."
     page.get_by_role("button", name="Repair all").click()
     assert outputs(page) == unbroken
     assert counted(page) == f"{right.sum()} of 40 images correct. Nothing is broken."
 
 
 def test_several_mistakes_add_up(page):
-    select("Average or maximum pooling?", "max", page)
+    select("Pooling", "max", page)
     check_flatten_order(page)
     select("Transposed kernel", "conv1", page)
     mistakes = Mistakes(pooling="max", channels_last=True, transposed="conv1")
@@ -196,7 +200,7 @@ def test_the_class_that_loses_most_is_named(page):
     before, after = (np.bincount(labels[correct(m)], minlength=4) for m in (Mistakes(), mistakes))
     worst = int((before - after).argmax())
     total = int((labels == worst).sum())
-    expected = f"{CLASSES[worst]} loses most: {after[worst]} of {total} correct, before {before[worst]}."
+    expected = f"{CLASSES[worst]} loses the most: {after[worst]} of {total} correct, down from {before[worst]}."
     assert page.locator(".cost .quiet").inner_text() == expected
 
 
@@ -213,6 +217,20 @@ def test_a_switch_points_at_its_channel_and_says_whether_it_is_off(page):
     page.keyboard.press("Space")
     page.evaluate(DRAWN)
     assert switch.get_attribute("aria-pressed") == "false"
+
+
+def test_the_tab_key_reaches_one_switch_and_the_arrow_keys_the_others(page):
+    switches = page.get_by_role("group", name="Channels of conv1").get_by_role("button")
+    page.get_by_label("Switch off channels of").focus()
+    page.keyboard.press("Tab")
+    for key, at in [("ArrowRight", 1), ("End", 2), ("ArrowRight", 2), ("ArrowLeft", 1), ("Home", 0), ("End", 2)]:
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.textContent") == str(at + 1)
+        assert switches.evaluate_all("all => all.map(each => each.tabIndex)") == [
+            0 if n == at else -1 for n in range(3)
+        ]
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") not in {"1", "2", "3"}
 
 
 def test_the_broken_network_is_compared_with_the_unbroken_one(page):
@@ -253,10 +271,10 @@ def maps(page: Page, name: str) -> Locator:
 def test_the_occlusion_map_is_that_of_numpy(page):
     label = int(PREDICTED[0])
     page.get_by_label("Square").select_option("3")
-    page.get_by_role("button", name="Cover", exact=True).click()
+    page.get_by_role("button", name="Draw the occlusion map").click()
     page.locator(".matters .figure[aria-busy=false] [role=status]:not(:empty)").wait_for()
     expected = occlusion(NET, PARAMETERS, IMAGES[:1] / 255, label, 3)
-    found = shades(maps(page, "Cover a part of the image"))
+    found = shades(maps(page, "Occlusion map"))
     wanted = as_shades(expected, min(0, expected.min()), max(0, expected.max()))
     assert np.abs(found - wanted).max() <= 0.5 + 1e-6
     whole = np.exp(log_softmax(logits_of(PARAMETERS, IMAGES[:1] / 255)))[0, label]
@@ -266,7 +284,17 @@ def test_the_occlusion_map_is_that_of_numpy(page):
     page.evaluate("store.update({ image: store.facts.examples[1].image })")
     page.evaluate(DRAWN)
     assert page.locator(".matters .result").inner_text() == ""
-    assert not maps(page, "Cover a part of the image").is_visible()
+    assert not maps(page, "Occlusion map").is_visible()
+
+
+def test_covering_that_lowers_the_probability_nowhere_says_so(tools):
+    """A network that sees nothing: its weights are 0."""
+    zeros = {name: np.zeros_like(each) for name, each in PARAMETERS.items()}
+    page = tools(page_data(NET, zeros, IMAGES, LABELS, classes=CLASSES))
+    page.get_by_role("button", name="Draw the occlusion map").click()
+    page.locator(".matters .figure[aria-busy=false] [role=status]:not(:empty)").wait_for()
+    expected = f"Covering no square lowers the probability of {CLASSES[0]} (0.250)."
+    assert page.locator(".matters .result").inner_text() == expected
 
 
 # Work in slices of one piece each: the clock moves on by ten milliseconds whenever it is read.
@@ -287,7 +315,7 @@ def test_covering_is_abandoned_for_another_image_whose_map_is_then_computed(page
     page.locator(".matters .figure[aria-busy=false] [role=status]:not(:empty)").wait_for()
     expected = occlusion(NET, PARAMETERS, IMAGES[2:3] / 255, int(PREDICTED[2]), 2)
     wanted = as_shades(expected, min(0, expected.min()), max(0, expected.max()))
-    assert np.abs(shades(maps(page, "Cover a part of the image")) - wanted).max() <= 0.5 + 1e-6
+    assert np.abs(shades(maps(page, "Occlusion map")) - wanted).max() <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("tool", ["break", "matters"])
@@ -353,11 +381,11 @@ def test_the_slider_moves_through_the_parameters_of_the_epochs_with_the_keyboard
         assert page.locator(".kernel-rows [aria-current] .epoch").inner_text() == str(epoch)
     page.keyboard.press("ArrowLeft")
     page.evaluate(DRAWN)
-    expected = "After epoch 2: loss 1.100, training accuracy 50.0 %, test accuracy 45.0 %."
+    expected = "After epoch 2: loss 1.100, training accuracy 50.0%, test accuracy 45.0%."
     assert page.locator(".epochs .now").inner_text() == slider.get_attribute("aria-valuetext") == expected
     page.keyboard.press("Home")
     page.evaluate(DRAWN)
-    assert page.locator(".epochs .now").inner_text() == "Before training."
+    assert page.locator(".epochs .now").inner_text() == "Before training: loss and accuracies not known."
 
 
 def test_mistakes_stay_planted_while_the_epoch_changes(page):
@@ -368,9 +396,22 @@ def test_mistakes_stay_planted_while_the_epoch_changes(page):
 
 
 def test_the_untrained_network_is_shown_next_to_the_trained_one(page):
-    page.get_by_role("button", name="Before training as B").click()
+    page.get_by_role("button", name="Show the untrained network as B").click()
     assert is_epoch(parameters_shown(page, "a"), 3)
     assert is_epoch(parameters_shown(page, "b"), 0)
+
+
+def test_a_run_that_kept_later_epochs_only_has_no_network_before_training(tools):
+    data = page_data(NET, PARAMETERS, IMAGES, LABELS, epochs=EPOCHS[2:], points=[(3.0000001, 0.8, 0.7, 0.65)])
+    for epoch, each in zip((2, 3), data["runs"][0]["epochs"], strict=True):
+        each["epoch"] = epoch
+    page = tools(data)
+    assert not page.locator(".epochs").get_by_text("Show the untrained network as B").is_visible()
+    said = page.locator(".epochs .now")
+    assert said.inner_text() == "After epoch 3: loss 0.800, training accuracy 70.0%, test accuracy 65.0%."
+    page.get_by_label("Epoch", exact=True).fill("0")
+    page.evaluate(DRAWN)
+    assert said.inner_text() == "After epoch 2: loss and accuracies not known."
 
 
 def test_playing_begins_at_the_start_and_stops_at_the_end_or_when_it_is_paused(tools):
@@ -391,6 +432,21 @@ def test_playing_begins_at_the_start_and_stops_at_the_end_or_when_it_is_paused(t
     page.clock.run_for(5000)
     assert page.evaluate("store.state.a.epoch") == 3
     assert button.inner_text() == "Play"
+
+
+def test_whoever_wants_no_motion_steps_through_the_epochs(tools):
+    page = tools(motion="reduce")
+    play, slider = page.get_by_role("button", name="Play"), page.get_by_label("Epoch", exact=True)
+    assert slider.is_visible()
+    assert not play.is_visible()
+    slider.press("Home")
+    assert is_epoch(parameters_shown(page), 0)
+    page.emulate_media(reduced_motion="no-preference")
+    play.click()
+    page.emulate_media(reduced_motion="reduce")
+    play.wait_for(state="hidden")
+    page.emulate_media(reduced_motion="no-preference")
+    assert play.inner_text() == "Play"  # and no longer "Pause"
 
 
 def test_the_kernels_of_all_epochs_are_drawn_on_one_scale(page):
@@ -443,6 +499,26 @@ def test_controls_that_do_not_fit_the_network_are_not_offered(tools):
     assert page.get_by_label("Switch off channels of").locator("option").all_inner_texts() == ["dense1"]
 
 
+def test_a_view_that_fails_is_reported_and_the_others_go_on(browser):
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(error.message))
+    open_modules(
+        page, "dom", "drawing", "page_data", "forward", "store", "views/break", "views/matters", "views/epochs"
+    )
+    page.evaluate(BUILD, DATA)
+    page.evaluate("store.views.unshift(() => { throw new Error('planted'); })")
+    for number in (1, 2):
+        page.evaluate(f"store.update({{ image: store.facts.examples[{number}].image }})")
+        page.evaluate(DRAWN)
+        assert errors == ["planted"] * number
+        expected = logits_of(PARAMETERS, IMAGES[number : number + 1] / 255)
+        assert np.abs(np.array(outputs(page)[-1]) - expected).max() < 1e-12
+        name = CLASSES[int(PREDICTED[number])]
+        assert page.locator(".matters .subject").inner_text().startswith(f"{name}, ")
+    page.close()
+
+
 STATE_OF_TOOLS = """[...document.querySelectorAll('.tools-column > section')].map(tool =>
     tool.innerHTML + [...tool.querySelectorAll('canvas')].map(canvas => canvas.toDataURL()).join())"""
 
@@ -479,7 +555,7 @@ def test_nothing_is_computed_while_nothing_changes(page):
 def test_the_tools_are_readable(tools, size, scheme):
     page = tools(scheme=scheme, size=size)
     counted(page)
-    page.get_by_role("button", name="Cover", exact=True).click()
+    page.get_by_role("button", name="Draw the occlusion map").click()
     page.locator(".matters .figure[aria-busy=false] [role=status]:not(:empty)").wait_for()
     assert not page.evaluate(TOO_WIDE)
     contrast, text = page.evaluate(CONTRAST, "p, li, h2, h3, label, button, select, option, output, code")

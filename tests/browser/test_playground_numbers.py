@@ -1,4 +1,4 @@
-"""What the page to play in computes, compared with the float64 reference: outputs, gradients, broken networks."""
+"""What the network playground computes, compared with the float64 reference: outputs, gradients, broken networks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from lenet_multi.checks.float64_reference import (
     near_a_kink,
     xavier_uniform,
 )
+from lenet_multi.interactive.short_text import short
 
 AGREE = 1e-10  # of the largest value of a layer, or of 1
 PASSES = """([data, changes, label]) => {
@@ -45,7 +46,9 @@ def page(browser) -> Iterator[Page]:
     page = browser.new_page()
     page.set_default_timeout(TIMEOUT)
     problems = record_problems(page)
-    open_modules(page, "forward", "backward", "changes", "page_data", "occlusion", "accuracy", "slices")
+    open_modules(
+        page, "forward", "backward", "changes", "page_data", "occlusion", "accuracy", "slices", "short_name", "dom"
+    )
     yield page
     page.close()
     assert problems == []
@@ -247,3 +250,58 @@ def test_long_work_is_done_in_slices_and_ends_when_it_is_not_wanted(page):
     assert not is_done
     assert len(reported) == 2
     assert reported[-1] < 20
+
+
+NAMES = st.text(st.one_of(st.characters(), st.sampled_from("ab \t\n\x1c\x85\N{NO-BREAK SPACE}\ufeff\N{GRINNING FACE}")))
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(name=st.one_of(NAMES, NAMES.map(lambda text: text * 60)), most=st.integers(2, 70))
+def test_names_are_shortened_as_in_python(page, name, most):
+    assert page.evaluate("([name, most]) => shortName(name, most)", [name, most]) == short(name, most)
+
+
+def test_a_number_has_no_hyphens(page):
+    shown = page.evaluate("[-1.5, -1e-9, -2e9, 0, -0].map(value => number(value))")
+    assert shown == ["\N{MINUS SIGN}1.500", "\N{MINUS SIGN}1.0e\N{MINUS SIGN}9", "\N{MINUS SIGN}2.0e+9", "0", "0"]
+
+
+def test_a_number_of_the_flattened_vector_is_not_switched_off(page):
+    """Neither in the forward pass nor in the backward pass: it is no channel."""
+    parameters, image = random_parameters(SMALL), random_image(SMALL, 1)
+    off = """data => {
+        const { runs, facts } = readPageData(data);
+        return [[], ["flatten:0", "flatten:7"], ["pool1:1"]].map(off => {
+            const model = { ...runs[0].model, off: new Set(off) };
+            return inputGradients(model, forward(model, facts.examples[0].image), 2).map(each => [...each]);
+        });
+    }"""
+    unbroken, flat, pool = page.evaluate(off, page_data(SMALL, parameters, image, [0]))
+    assert flat == unbroken
+    assert pool != unbroken
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({"pooling": "avg", "activation": "sigmoid"}, {}),
+        ({"pooling": "max", "activation": "tanh"}, {"pooling": "max", "activation": "tanh"}),
+        ({"off": ["conv1:2", "conv1:3", "conv3:0", "flatten:0"]}, {"off": ["conv1:2"]}),
+        ({"transposed": "conv3", "shifted": "pool1"}, {}),
+        ({"transposed": "conv1", "shifted": "conv1"}, {"transposed": "conv1", "shifted": "conv1"}),
+        ({"channelsLast": True, "noise": 0.5}, {"channelsLast": True, "noise": 0.5}),
+    ],
+)
+def test_changes_that_a_network_lacks_or_has_anyway_are_none(page, changes, left):
+    network = Architecture((1, 8, 8), (Conv(3, 3, 1, "sigmoid"), Pool("avg", 2, 2), Flatten(), Dense(4)))
+    data = page_data(network, random_parameters(network), random_image(network, 0), [0])
+    found, unbroken = page.evaluate(
+        """([data, changes]) => {
+            const { model } = readPageData(data).runs[0];
+            const all = { ...NO_CHANGES, ...changes };
+            return [effectiveChanges(model, all), changed(model, all) === model];
+        }""",
+        [data, changes],
+    )
+    assert found == page.evaluate("left => ({ ...NO_CHANGES, ...left })", left)
+    assert unbroken == (left == {})

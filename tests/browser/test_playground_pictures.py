@@ -1,4 +1,4 @@
-"""Tests that the page to play in shows its network the same pixels of a picture as `lenet_multi.predict`."""
+"""Tests that the network playground shows its network the same pixels of a picture as `lenet_multi.predict`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from pad import by, choose, drag, seen
 from PIL import Image
 from playwright.sync_api import Page, expect
-from small_runs import write_color_run, write_run
 
 from lenet_multi.data.network_input import network_input
 
@@ -29,16 +28,6 @@ GIVE = """([kind, files]) => {
     document.querySelector(".network-column").dispatchEvent(event);
     return event.defaultPrevented;
 }"""
-
-
-@pytest.fixture(scope="module")
-def grey_run(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "grey")
-
-
-@pytest.fixture(scope="module")
-def color_run(tmp_path_factory) -> Path:
-    return write_color_run(tmp_path_factory.mktemp("color"))
 
 
 def random_pixels(*shape: int, seed: int = 0, low: int = 0, high: int = 256) -> np.ndarray:
@@ -183,7 +172,7 @@ def test_each_step_is_shown_with_its_reason(play, grey_run, tmp_path):
     pixels[:9, :, 3] = 0
     page = play(grey_run)
     choose(page, saved(tmp_path, "all", Image.fromarray(pixels), exif=exif(6)))
-    items = page.get_by_role("list", name="What was done to the picture").get_by_role("listitem")
+    items = page.get_by_role("list", name="Preprocessing steps").get_by_role("listitem")
     expect(items).to_have_count(5)
     expected = (
         f"all.png, {by(60, 50)} pixels. Rotated",
@@ -202,7 +191,7 @@ def test_each_step_is_shown_with_its_reason(play, grey_run, tmp_path):
 def test_a_picture_of_the_right_kind_is_taken_as_it_is(play, grey_run, tmp_path):
     page = play(grey_run)
     give(page, saved(tmp_path, "same", Image.fromarray(random_pixels(28, 28, high=100))))
-    expect(page.get_by_text("The network sees it as it is.")).to_be_visible()
+    expect(page.get_by_text("The network sees it unchanged.")).to_be_visible()
 
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
@@ -287,3 +276,25 @@ def test_a_drawing_is_kept_when_a_picture_is_decoded_meanwhile(play, grey_run, t
     page.evaluate("goOn()")
     page.wait_for_function("() => !document.querySelector('.files').hasAttribute('aria-busy')")
     assert (seen(page) == drawn).all()
+    expect(page.locator(".files [role=status]")).to_have_text(re.compile(r"^late.png was not taken"))
+
+
+def test_an_error_while_a_file_is_read_surfaces_and_the_next_file_is_taken(browser, play, grey_run, tmp_path):
+    page = browser.new_page()
+    page.goto(play(grey_run).url)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(error.message))
+    page.evaluate("""() => {
+        const { prototype } = CanvasRenderingContext2D;
+        const { getImageData } = prototype;
+        prototype.getImageData = () => { throw new TypeError("planted"); };
+        window.repair = () => { prototype.getImageData = getImageData; };
+    }""")
+    path = saved(tmp_path, "any", Image.fromarray(random_pixels(28, 28)))
+    choose(page, path)
+    page.wait_for_function("() => !document.querySelector('.files').hasAttribute('aria-busy')")
+    expect(page.locator(".files [role=status]")).to_be_empty()
+    assert errors == ["planted"]
+    page.evaluate("() => repair()")
+    give(page, path)
+    page.close()

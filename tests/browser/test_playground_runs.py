@@ -1,4 +1,4 @@
-"""Tests that the page to play in takes other runs as side B, and refuses what does not fit, is damaged or hostile."""
+"""Tests that the playground takes other runs as side B, and refuses what does not fit, is damaged or hostile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from small_runs import GARMENTS, GREY, write_run
 
 from lenet_multi.architecture import lenet
 from lenet_multi.checks.float64_reference import forward
+from lenet_multi.interactive.page_data import MOST_POINTS
+from lenet_multi.runs.checkpoint import CHECKPOINT, Segment, load_checkpoint, save_checkpoint
 from lenet_multi.runs.weights import load_network
+from lenet_multi.training.points import Point, thinned
 
 Header = dict[str, Any]
 
@@ -193,9 +197,9 @@ HOSTILE = {
     "layers as an object": (with_network(lambda described: described.update(layers={"length": 3})), "layers"),
     "a null layer": (with_network(lambda described: described["layers"].append(None)), "unknown kind"),
     "a layer __proto__": (with_layer(0, layer="__proto__"), "unknown kind"),
-    "an activation": (with_layer(0, activation={"toString": 1}), "a setting that is not known"),
-    "an inherited activation": (with_layer(0, activation="constructor"), "a setting that is not known"),
-    "a stride of zero": (with_layer(1, stride=0), "a setting that is not known"),
+    "an activation": (with_layer(0, activation={"toString": 1}), "an unknown setting"),
+    "an inherited activation": (with_layer(0, activation="constructor"), "an unknown setting"),
+    "a stride of zero": (with_layer(1, stride=0), "an unknown setting"),
     "many channels": (with_layer(0, channels=5000), "too large for this page"),
     "millions of channels": (with_layer(0, channels=4_000_000), "too large for this page"),
     "a huge kernel": (with_layer(0, kernel_size=3000, padding=3000), "too large for this page"),
@@ -233,6 +237,16 @@ STRANGE = {
     "points as text": '{"points": "many"}',
     "points that are none": '{"points": [null, 5, {"epoch": "1"}, {"epoch": -1}, {"epoch": 1, "test_acc": "x"}]}',
     "huge points": '{"points": [{"epoch": 1e308, "train_loss": 1e308, "train_acc": -5, "test_acc": 1e308}]}',
+    "losses of zero": '{"points": [{"epoch": 1, "train_loss": 0}, {"epoch": 2, "train_loss": 0}]}',
+    "no losses": '{"points": [{"epoch": 1}, {"epoch": 2, "test_acc": 0.5}]}',
+    "epochs of zero": '{"points": [{"epoch": 0, "train_loss": 1}, {"epoch": 0, "train_loss": 2}]}',
+    "tiny numbers": '{"points": [{"epoch": 1e-323, "train_loss": 5e-324}]}',
+    "many points": json.dumps(
+        {"points": [{"epoch": n / 100, "train_loss": 1, "test_acc": 0.5} for n in range(200_000)]}
+    ),
+    "settings as a list": '{"settings": [1], "segments": 5}',
+    "settings that are none": '{"settings": {"dataset": {}, "batch_size": "9", "lr": 1e999, "lr_drop": []}}',
+    "segments that are none": '{"segments": [null, 3, {"backend": {}, "framework_version": 1, "loop": "__proto__"}]}',
     "classes as numbers": '{"class_names": [1, 2, 3]}',
     "classes as an object": '{"class_names": {"length": 10}}',
     "deep classes": f'{{"class_names": {DEEP.decode()}}}',
@@ -289,6 +303,76 @@ def test_strange_metadata_does_no_harm(play, run, described):
     give(page, container(header, data))
     expect(page.get_by_text("Side B is now hostile.safetensors.")).to_be_visible()
     assert works(page)
+    for side in ("B", "A"):
+        page.locator(".sides").get_by_label(side, exact=True).select_option(label="hostile.safetensors")
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            assert works(page)
+    assert page.locator(".epochs .curve.loss circle").count() <= 200
+
+
+def test_long_curves_of_a_file_are_thinned(play, run):
+    page = play(run)
+    header, data = parts(run)
+    points = [Point(n / 4, float(n), 0.5, 0.5 if n % 4 == 0 else None) for n in range(1, 4001)]
+    header["__metadata__"]["run"] = json.dumps({"points": [asdict(point) for point in points]})
+    give(page, container(header, data))
+    expect(page.get_by_text("Side B is now hostile.safetensors.")).to_be_visible()
+    page.get_by_role("tab", name="Epochs").click()
+    page.locator(".epochs").get_by_label("Network").select_option("b")
+    line = page.locator(".epochs .curve.loss path").first.get_attribute("d") or ""
+    kept = thinned(points, MOST_POINTS)
+    assert line.count("L") + 1 == len(kept)
+    name = page.locator(".epochs .curves svg").get_attribute("aria-label") or ""
+    assert f"from epoch {kept[0].epoch:.1f} to 1000.0" in name
+
+
+def trained_run(folder: Path, **settings: Any) -> Path:
+    """A run that tells how it was trained, by two frameworks, the second of which has a long version."""
+    run, parameters = load_checkpoint(write_run(folder / "written").parent)
+    part = Segment("torch", "PyTorch", "2.13.0", "cpu", 0, 1, 9.0, 1.0, 1.0, None, "plain")
+    version = "1.9.1" + "x" * 100
+    last = replace(part, backend="mxnet", framework_version=version, first_epoch=1, epochs_done=2, loop="fast")
+    points = [Point(1.0, 2.0, 0.25, 0.25), Point(2.0, 1.0, 0.5, 0.5)]
+    chosen = replace(run.settings, epochs=2, **settings)
+    (folder / "trained").mkdir()
+    trained = replace(run, settings=chosen, segments=[part, last], points=points)
+    save_checkpoint(folder / "trained", trained, parameters)
+    return folder / "trained" / CHECKPOINT
+
+
+@pytest.mark.parametrize("settings", [{}, {"lr": 1 / 3, "lr_decay_epoch": 1}], ids=["constant", "decay"])
+def test_a_given_run_has_the_facts_that_it_has_on_a_page_of_its_own(play, tmp_path, settings):
+    file = trained_run(tmp_path, **settings)
+    page = play(file)
+    choose(page, file)
+    expect(page.get_by_text("Side B is now PyTorch: model.safetensors.")).to_be_visible()
+    facts = page.locator(".sides .picker .quiet").all_inner_texts()
+    assert facts[0].startswith("PyTorch 2.13.0, MXNet 1.9.1xxx")
+    assert facts[1] == facts[0]
+    assert facts[0].endswith("plain loop, fast loop. Test accuracy 50.0%.")
+
+
+STRANGE_NAMES = (
+    "\N{GRINNING FACE}" * 61,
+    "x" * 59 + "\N{GRINNING FACE}" * 2,
+    "x" * 58 + " " + "\N{GRINNING FACE}" * 2,
+    "",
+    "  \n ",
+    "a\x00b\x1cc\x85d",
+    "\N{ZERO WIDTH NO-BREAK SPACE}bom ",
+    "one\N{EM SPACE}two\N{NO-BREAK SPACE}\tthree\N{LINE SEPARATOR}",
+    "\ud83d half",
+    "y" * 100_000,
+)
+
+
+def test_a_run_with_strange_names_of_classes_can_be_compared_with_itself(play, tmp_path):
+    file = write_run(tmp_path / "run", names=STRANGE_NAMES)
+    page = play(file)
+    choose(page, file)
+    expect(page.get_by_text("Side B is now PyTorch: model.safetensors.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_empty()
 
 
 def test_the_largest_parameters_do_not_break_the_page(play, run):

@@ -1,4 +1,4 @@
-"""Tests the tools of the page to play in: where a number comes from, kernels, two networks side by side."""
+"""Tests the tools of the network playground: where a number comes from, kernels, two networks side by side."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from chromium import DESKTOP, PHONE, TOO_WIDE
 from playwright.sync_api import Locator, Page, expect
+from small_runs import GARMENTS, write_run
 
 from lenet_multi.architecture import Architecture, lenet
 from lenet_multi.checks.float64_reference import forward, log_softmax
-from lenet_multi.data.published import FASHION_MNIST
-from lenet_multi.runs.checkpoint import CHECKPOINT, Run, save_checkpoint
-from lenet_multi.training.settings import Settings
+from lenet_multi.runs.weights import load_network
 
 MEAN = lenet(conv_channels=(2, 3), kernel_sizes=(5, 3), paddings=(2, 0), dense_units=(16,), activation="tanh")
 LARGEST = lenet(
@@ -43,16 +42,8 @@ class Network:
 
 
 def write_network(folder: Path, architecture: Architecture, seed: int = 0) -> Network:
-    """Write a run that was not trained, with biases that are not zero."""
-    numbers = np.random.default_rng(seed)
-    parameters = {
-        name: numbers.normal(0, 0.3, shape).astype(np.float32) for name, shape in architecture.parameter_shapes.items()
-    }
-    folder.mkdir(parents=True)
-    settings = Settings("synthetic", "", 0, 0, 0, 32, 0.1, seed, None)
-    run = Run(architecture, settings, "torch", "plain", [], [], FASHION_MNIST.class_names)
-    save_checkpoint(folder, run, parameters)
-    return Network(folder / CHECKPOINT, architecture, parameters)
+    file = write_run(folder, architecture, seed=seed)
+    return Network(file, architecture, load_network(file, None)[1])
 
 
 def choose_image(page: Page) -> np.ndarray:
@@ -137,8 +128,10 @@ def test_the_numbers_of_a_convolution_add_up(y, x, play, tmp_path):
     assert numbers(line(page))[-1] == equations(page)[1][-1]
     assert equations(page)[1][-1] == pytest.approx(outputs["conv2"][1, y, x], abs=ROUNDING)
     assert line(page).startswith(f"conv2, channel 2, row {y + 1}, column {x + 1}: ")
-    assert page.locator(".cell[data-mark=outside]").count() == (5 if y == x == 0 else 0)
-    assert page.get_by_text("zeros of the padding").is_visible() == (y == x == 0)
+    outside = page.locator(".cell[data-mark=outside]")
+    assert outside.count() == (5 if y == x == 0 else 0)
+    assert page.locator(".cell[aria-disabled=true]").count() == outside.count()
+    assert page.get_by_text("padding zeros").is_visible() == (y == x == 0)
 
 
 @pytest.mark.parametrize("architecture", [MEAN, LARGEST], ids=["mean", "maximum"])
@@ -211,7 +204,7 @@ def test_a_logit_shows_its_softmax(play, tmp_path):
     outputs = network.outputs(choose_image(page))
     point(page, picture(page, "dense2"), 0, 3, 1, 10)
     logits = outputs["dense2"]
-    assert line(page).startswith(f"dense2, logit 4 ({FASHION_MNIST.class_names[3]}): ")
+    assert line(page).startswith(f"dense2, logit 4 ({GARMENTS[3]}): ")
     logit, largest, divisor, power, again, probability = equations(page)[-1]
     assert (logit, largest) == pytest.approx((logits[3], logits.max()), abs=ROUNDING)
     assert divisor == again == pytest.approx(np.exp(logits - logits.max()).sum(), abs=ROUNDING)
@@ -369,28 +362,83 @@ def test_two_networks_with_the_same_weights_show_no_difference(play, tmp_path):
 
 def test_the_first_layer_with_a_difference_is_named(play, tmp_path):
     first, second = write_network(tmp_path / "first", MEAN), write_network(tmp_path / "second", MEAN, seed=1)
-    first.parameters.update({name: second.parameters[name] for name in ("conv1.weight", "conv1.bias")})
-    settings = Settings("synthetic", "", 0, 0, 0, 32, 0.1, 0, None)
-    (tmp_path / "third").mkdir()
-    save_checkpoint(
-        tmp_path / "third",
-        Run(MEAN, settings, "torch", "plain", [], [], FASHION_MNIST.class_names),
-        first.parameters,
-    )
-    page = play(tmp_path / "third" / CHECKPOINT, second.file)
+    mixed = first.parameters | {name: second.parameters[name] for name in ("conv1.weight", "conv1.bias")}
+    first = Network(write_run(tmp_path / "third", MEAN, parameters=mixed), MEAN, mixed)
+    page = play(first.file, second.file)
     image = choose_image(page)
     choose_side(page, "B", 2)
     most = np.abs(first.outputs(image)["conv2"] - second.outputs(image)["conv2"]).max()
     sentence = page.locator(".difference-sentence")
+    assert sentence.get_attribute("aria-live") == "polite"
     expect(sentence).to_contain_text("First difference above 0.0001 in conv2")
     assert numbers(sentence.inner_text())[-1] == pytest.approx(most, abs=ROUNDING)
     point(page, picture(page, "dense2", 0, "B"), 0, 2, 1, 10)
     assert line(page).startswith("B: dense2, logit 3 ")
     assert numbers(line(page))[-1] == pytest.approx(second.outputs(image)["dense2"][2], abs=ROUNDING)
-    page.get_by_role("button", name="Exchange A and B").click()
+    page.get_by_role("button", name="Swap A and B").click()
     expect(page.locator(".pointed-line")).to_contain_text("B: dense2, logit 3 ")
     page.wait_for_function("text => document.querySelector('.pointed-line').innerText !== text", arg=line(page))
     assert numbers(line(page))[-1] == pytest.approx(first.outputs(image)["dense2"][2], abs=ROUNDING)
+
+
+def test_a_place_in_the_difference_shows_the_numbers_of_both_networks(play, tmp_path):
+    first, second = write_network(tmp_path / "first", MEAN), write_network(tmp_path / "second", MEAN, seed=1)
+    page = play(first.file, second.file)
+    image = choose_image(page)
+    choose_side(page, "B", 2)
+    of_a, of_b = (network.outputs(image)["conv2"] for network in (first, second))
+    canvas = picture(page, "conv2", 1, f"difference {DIFFERENCE}")
+    point(page, canvas, 4, 7, 12, 12)
+
+    def assert_shows(name: str, y: int, x: int) -> None:
+        expect(page.locator(".pointed-line")).to_have_text(re.compile(f"^{name}: A .*, B .*, {DIFFERENCE} "))
+        a, b = of_a[1, y, x], of_b[1, y, x]
+        assert numbers(line(page))[-3:] == pytest.approx([a, b, a - b], abs=ROUNDING)
+        outline = page.locator(".layer .outline.cell")
+        assert outline.evaluate("outline => outline.closest('.row').className") == "row difference"
+
+    assert_shows("conv2, channel 2, row 5, column 8", 4, 7)
+    assert page.locator(".number h3").inner_text().startswith("A: conv2")
+    page.keyboard.press("ArrowLeft")
+    assert_shows("conv2, channel 2, row 5, column 7", 4, 6)
+    press(page, page.get_by_role("button", name="one row down"))
+    assert_shows("conv2, channel 2, row 6, column 7", 5, 6)
+    press(page, page.get_by_role("button", name="Swap A and B"))
+    of_a, of_b = of_b, of_a
+    page.wait_for_function("text => document.querySelector('.pointed-line').innerText !== text", arg=line(page))
+    assert_shows("conv2, channel 2, row 6, column 7", 5, 6)
+    choose_side(page, "B", 0)
+    expect(page.locator(".pointed-line")).not_to_contain_text(DIFFERENCE)
+    assert numbers(line(page))[-1] == pytest.approx(of_a[1, 5, 6], abs=ROUNDING)
+
+
+def test_the_maps_of_two_networks_have_different_names(play, tmp_path):
+    first, second = write_network(tmp_path / "first", MEAN), write_network(tmp_path / "second", MEAN, seed=1)
+    page = play(first.file, second.file)
+    names = "all => all.map(each => each.ariaLabel)"
+    canvases = page.locator(".layers canvas")
+    assert f"conv1, channel 2, 28 {TIMES} 28" in canvases.evaluate_all(names)
+    choose_side(page, "B", 2)
+    found = canvases.evaluate_all(names)
+    assert len(set(found)) == len(found)
+    for side in ("A", "B", f"difference {DIFFERENCE}"):
+        assert f"{side}: conv1, channel 2, 28 {TIMES} 28" in found
+        assert f"{side}: dense2, 10 numbers" in found
+
+
+def test_a_wide_table_is_scrolled_with_the_keyboard(play, tmp_path):
+    large = lenet(conv_channels=(2,), kernel_sizes=(11,), dense_units=(16,))
+    page = play(write_network(tmp_path / "run", large).file)
+    page.get_by_role("tab", name="Kernels").click()
+    box = page.get_by_role("group", name="weights of conv1").locator("table.heat").locator("..")
+    expect(box).to_have_attribute("tabindex", "0")
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    page.get_by_role("tab", name="Number").click()
+    point(page, picture(page, "dense1"), 0, 3, 1, 16)
+    box = page.get_by_role("group", name="Largest contributions")
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth && !box.hasAttribute('tabindex')")
 
 
 def test_networks_of_other_layers_are_shown_without_a_difference(play, tmp_path):
@@ -414,6 +462,46 @@ def test_networks_of_other_layers_are_shown_without_a_difference(play, tmp_path)
     expect(page.locator(".pointed-line")).to_have_text("No number chosen")
 
 
+def test_a_network_that_takes_the_place_of_a_broken_one_keeps_only_the_changes_that_fit(play, tmp_path):
+    first, second = write_network(tmp_path / "first", MEAN), write_network(tmp_path / "second", OTHER)
+    page = play(first.file, second.file)
+    image = choose_image(page)
+    page.get_by_role("tab", name="Break it").click()
+    page.get_by_label("Transposed kernel").select_option("conv2")
+    page.get_by_label("Switch off channels of").select_option("conv2")
+    page.get_by_role("group", name="Channels of conv2").get_by_role("button").nth(2).click()
+    facts = page.locator(".sides .picker.a .quiet")
+    expect(facts).to_contain_text("the changes made in Break it")
+    choose_side(page, "A", 1)
+    expect(facts).not_to_contain_text("the changes made in Break it")
+    point(page, picture(page, "dense3"), 0, 1, 1, 10)
+    assert numbers(line(page))[-1] == pytest.approx(second.outputs(image)["dense3"][1], abs=ROUNDING)
+    choose_side(page, "A", 0)
+    expect(facts).not_to_contain_text("the changes made in Break it")
+    page.get_by_role("tab", name="Break it").click()
+    pooling = page.get_by_label("Pooling")
+    pooling.select_option("avg")  # as the network has it
+    expect(facts).not_to_contain_text("the changes made in Break it")
+    pooling.select_option("max")
+    expect(facts).to_contain_text("the changes made in Break it")
+
+
+def test_tooltips_tell_more_digits_with_minus_signs(play, tmp_path):
+    network = write_network(tmp_path / "run", MEAN)
+    page = play(network.file)
+    titles = "all => all.map(each => each.title).join(' ')"
+    page.get_by_role("tab", name="Kernels").click()
+    told = page.locator(".kernels table.heat td").evaluate_all(titles)
+    assert MINUS in told
+    assert "-" not in told
+    np.testing.assert_allclose(numbers(told), network.parameters["conv1.weight"][0, 0].ravel(), atol=6e-7)
+    choose_image(page)
+    point(page, picture(page, "dense1"), 0, 6, 1, 16)
+    told = page.locator(".contributions tbody td").evaluate_all(titles)
+    assert MINUS in told
+    assert "-" not in told
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_nothing_scrolls_sideways_and_the_tabs_stay_visible(size, play, tmp_path):
     network = write_network(tmp_path / "run", MEAN)
@@ -431,20 +519,25 @@ def test_nothing_scrolls_sideways_and_the_tabs_stay_visible(size, play, tmp_path
         assert not page.evaluate(TOO_WIDE)
 
 
-def test_the_sheet_of_a_phone_folds(play, tmp_path):
+def test_the_sheet_of_a_phone_is_folded_until_it_is_wanted(play, tmp_path):
     page = play(write_network(tmp_path / "run", MEAN).file, size=PHONE, touch=True)
-    choose_image(page)
-    picture(page, "pool1").tap()
     fold = page.locator(".tool-tabs .fold")
-    assert fold.get_attribute("aria-expanded") == "true"
-    sheet = page.locator(".tool-tabs").bounding_box()
-    assert sheet
-    assert sheet["height"] <= 0.45 * PHONE["height"] + 1
-    assert sheet["y"] + sheet["height"] == pytest.approx(PHONE["height"], abs=1)
-    fold.tap()
+    sheet = page.locator(".tool-tabs")
     assert fold.get_attribute("aria-expanded") == "false"
-    expect(page.locator(".equations")).to_be_hidden()
+    folded = sheet.bounding_box()
+    assert folded
+    assert folded["height"] <= 0.15 * PHONE["height"]
+    picture(page, "pool1").tap()
+    expect(page.locator(".equations")).to_be_visible()
+    assert fold.get_attribute("aria-expanded") == "true"
+    unfolded = sheet.bounding_box()
+    assert unfolded
+    assert unfolded["height"] <= 0.45 * PHONE["height"] + 1
+    assert unfolded["y"] + unfolded["height"] == pytest.approx(PHONE["height"], abs=1)
+    fold.tap()
     picture(page, "pool2").tap()
     expect(page.locator(".pointed-line")).to_contain_text("pool2, channel 1, row ")
+    assert fold.get_attribute("aria-expanded") == "false"  # whoever folds it wants the network
+    expect(page.locator(".equations")).to_be_hidden()
     page.get_by_role("tab").first.tap()
     expect(page.locator(".equations")).to_be_visible()

@@ -36,7 +36,7 @@ export function inputGradients(model, steps, label) {
  */
 function layerGradient(model, layer, step, gradient) {
   const ofSums = gradient.map((value, i) => value * slope(layer.activation, step, i));
-  stopAtSwitchedOff(model, layer, ofSums);
+  zeroSwitchedOff(model, layer, ofSums);
   switch (layer.kind) {
     case "conv":
       return convolutionGradient(layer, parameter(model, `${layer.name}.weight`), ofSums);
@@ -68,7 +68,8 @@ function slope(activation, step, i) {
  * @param {Layer} layer
  * @param {Float64Array} gradient changed in place: a channel that is switched off passes nothing on
  */
-function stopAtSwitchedOff(model, layer, gradient) {
+function zeroSwitchedOff(model, layer, gradient) {
+  if (layer.kind === "flatten") return;
   const channels = layer.outputShape[0];
   const area = gradient.length / channels;
   for (const name of model.off) {

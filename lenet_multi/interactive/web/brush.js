@@ -5,7 +5,7 @@
  *
  * @typedef {object} Brush
  * @property {number} radius in pixels of the network's input
- * @property {number[]} color a number from 0 to 1 for each channel; the ground for an eraser
+ * @property {number[]} color a number from 0 to 1 for each channel; the background for an eraser
  */
 
 /**

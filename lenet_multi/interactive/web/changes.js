@@ -27,9 +27,54 @@ export const NO_CHANGES = Object.freeze({
   noise: 0,
 });
 
-/** @param {Changes} changes */
-export function areChanges(changes) {
-  return JSON.stringify(changes) !== JSON.stringify({ ...NO_CHANGES });
+/**
+ * Those of the changes that change a network: the average of windows is none where it is the average anyway, and a layer
+ * that the network lacks cannot be broken.
+ *
+ * @param {Model} model
+ * @param {Changes} changes
+ * @returns {Changes}
+ */
+export function effectiveChanges({ layers }, changes) {
+  const has = (/** @type {(layer: Layer) => boolean} */ fits) => layers.some(fits);
+  const { pooling, activation, transposed, shifted } = changes;
+  const isConvolution = (/** @type {Layer} */ layer, /** @type {string} */ name) =>
+    layer.kind === "conv" && layer.name === name;
+  return {
+    off: changes.off.filter((place) => has((layer) => hasChannel(layer, place))),
+    pooling: has((layer) => layer.kind === "pool" && layer.pooling !== pooling) ? pooling : "",
+    activation: has((layer) => layer.activation !== null && layer.activation !== activation) ? activation : "",
+    channelsLast: changes.channelsLast && has(orderMatters),
+    transposed: has((layer) => isConvolution(layer, transposed) && layer.size > 1) ? transposed : "",
+    shifted: has((layer) => isConvolution(layer, shifted)) ? shifted : "",
+    noise: changes.noise,
+  };
+}
+
+/**
+ * @param {Layer} layer
+ * @param {string} place of a channel that can be switched off, as `conv1:3`
+ */
+function hasChannel(layer, place) {
+  const [name, channel] = place.split(":");
+  return layer.kind !== "flatten" && layer.name === name && Number(channel) < layer.outputShape[0];
+}
+
+/**
+ * Whether a layer flattens maps of which the order matters.
+ *
+ * @param {Layer} layer
+ */
+export function orderMatters({ kind, inputShape }) {
+  return kind === "flatten" && inputShape[0] > 1 && inputShape[1] * inputShape[2] > 1;
+}
+
+/**
+ * @param {Model} model
+ * @param {Changes} changes
+ */
+export function areChanges(model, changes) {
+  return JSON.stringify(effectiveChanges(model, changes)) !== JSON.stringify(NO_CHANGES);
 }
 
 /** @type {WeakMap<Model, WeakMap<Changes, Model>>} what was made: for the same changes the same network is returned */
@@ -41,9 +86,8 @@ const changedModels = new WeakMap();
  * @returns {Model} the model itself if nothing is changed
  */
 export function changed(model, changes) {
-  if (!areChanges(changes)) return model;
   const known = changedModels.get(model) ?? new WeakMap();
-  const copy = known.get(changes) ?? changedCopy(model, changes);
+  const copy = known.get(changes) ?? (areChanges(model, changes) ? changedCopy(model, changes) : model);
   changedModels.set(model, known.set(changes, copy));
   return copy;
 }

@@ -66,12 +66,12 @@ export function number(value, digits = 3) {
   if (value === 0) return "0";
   const magnitude = Math.abs(value);
   const shown = magnitude >= 1e5 || magnitude < 10 ** -digits / 2 ? value.toExponential(1) : value.toFixed(digits);
-  return shown.replace("-", "−");
+  return shown.replaceAll("-", "−");
 }
 
 /** @param {number} fraction */
 export function percent(fraction) {
-  return `${(100 * fraction).toFixed(1)} %`;
+  return `${(100 * fraction).toFixed(1)}%`;
 }
 
 let numbered = 0;

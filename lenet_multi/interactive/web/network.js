@@ -13,7 +13,8 @@
  * @property {number} size of the window of a convolution or pooling; 0 for other layers
  * @property {number} stride of the window
  * @property {number} padding zeros at each side
- * @property {number} shift how far the padding is moved down and right; 0 in a correct network
+ * @property {number} shift extra rows and columns of zeros above and left, and as many fewer below and right; 0 in a
+ *   correct network
  * @property {"avg" | "max"} pooling
  * @property {Activation} activation
  *
@@ -25,8 +26,18 @@
  * @property {boolean} channelsLast whether flatten runs through the channels last, which is wrong for these parameters
  */
 
-/** A file or a description that the page cannot use; the message says why. */
-export class ModelError extends Error {}
+/** A file or a description that the page cannot use. */
+export class ModelError extends Error {
+  /**
+   * @param {string} key of the text that says why
+   * @param {Record<string, string | number>} values of its placeholders
+   */
+  constructor(key, values = {}) {
+    super(key);
+    this.key = key;
+    this.values = values;
+  }
+}
 
 const ACTIVATIONS = ["sigmoid", "tanh", "relu", null];
 const POOLINGS = ["avg", "max"];
@@ -55,11 +66,11 @@ export function readDescription(description) {
     !Array.isArray(shape) || shape.length !== 3 || !shape.every((side) => isCount(side, 1)) ||
     sizeOf(shape) > MOST_NUMBERS
   ) {
-    throw new ModelError("its input shape is not (channels, height, width)");
+    throw new ModelError("model.inputShape");
   }
   const described = description.layers;
   if (!Array.isArray(described) || described.length < 1 || described.length > MOST_LAYERS) {
-    throw new ModelError(`expected 1 to ${MOST_LAYERS} layers`);
+    throw new ModelError("model.layers", { most: MOST_LAYERS });
   }
   /** @type {Map<string, number>} */
   const numbers = new Map();
@@ -68,7 +79,7 @@ export function readDescription(description) {
   let inputShape = [...shape];
   for (const entry of described) {
     const kind = entry?.layer;
-    if (!["conv", "pool", "flatten", "dense"].includes(kind)) throw new ModelError("it has a layer of an unknown kind");
+    if (!["conv", "pool", "flatten", "dense"].includes(kind)) throw new ModelError("model.kind");
     const number = (numbers.get(kind) ?? 0) + 1;
     numbers.set(kind, number);
     const name = kind === "flatten" && number === 1 ? kind : `${kind}${number}`;
@@ -78,7 +89,7 @@ export function readDescription(description) {
   }
   requireComputable(layers);
   const last = layers[layers.length - 1];
-  if (last.kind !== "dense" || last.activation !== null) throw new ModelError("its last layer does not output logits");
+  if (last.kind !== "dense" || last.activation !== null) throw new ModelError("model.logits");
   return { inputShape: /** @type {ImageShape} */ ([...shape]), layers };
 }
 
@@ -91,7 +102,7 @@ export function readDescription(description) {
  */
 function readLayer(name, kind, entry, inputShape) {
   const isFlat = inputShape.length === 1;
-  if (isFlat !== (kind === "dense")) throw new ModelError(`layer ${name} does not fit its input`);
+  if (isFlat !== (kind === "dense")) throw new ModelError("model.input", { name });
   const [size, stride] = kind === "conv"
     ? [entry.kernel_size, 1]
     : kind === "pool"
@@ -105,14 +116,14 @@ function readLayer(name, kind, entry, inputShape) {
   if (
     !isKnown || !isCount(stride, 1) || !isCount(padding, 0) || !isCount(units, 1) || !isCount(size, size === 0 ? 0 : 1)
   ) {
-    throw new ModelError(`layer ${name} has a setting that is not known`);
+    throw new ModelError("model.setting", { name });
   }
   const layer = { name, kind, inputShape, outputShape: [units], size, stride, padding, shift: 0, pooling, activation };
   if (kind === "flatten") layer.outputShape = [sizeOf(inputShape)];
   if (kind === "conv" || kind === "pool") {
     const [channels, height, width] = inputShape;
     if (size < 1 || size > Math.min(height, width) + 2 * padding) {
-      throw new ModelError(`layer ${name} has a window that does not fit`);
+      throw new ModelError("model.window", { name });
     }
     const side = (/** @type {number} */ length) => Math.floor((length + 2 * padding - size) / stride) + 1;
     layer.outputShape = [kind === "conv" ? units : channels, side(height), side(width)];
@@ -139,7 +150,7 @@ function requireComputable(layers) {
     if (
       maps > MOST_MAPS || parameters > MOST_PARAMETERS || numbers > MOST_NUMBERS || operations > MOST_OPERATIONS
     ) {
-      throw new ModelError(`it is too large for this page: at layer ${layer.name}`);
+      throw new ModelError("model.large", { name: layer.name });
     }
   }
 }
@@ -196,7 +207,7 @@ export function modelOf(described, parameters) {
  */
 export function parameter(model, name) {
   const found = model.parameters.get(name);
-  if (!found) throw new ModelError(`it has no ${name}`);
+  if (!found) throw new ModelError("model.missing", { name });
   return found;
 }
 
@@ -214,6 +225,6 @@ export function splitParameters(layers, numbers) {
     parameters.set(name, numbers.subarray(start, start + size));
     start += size;
   }
-  if (start !== numbers.length) throw new ModelError("it has another number of parameters than its network");
+  if (start !== numbers.length) throw new ModelError("model.count");
   return parameters;
 }

@@ -23,22 +23,22 @@ export function squares(model, side) {
 }
 
 /**
- * The probability of a class when one square is covered with the ground.
+ * The probability of a class when one square is covered with the background.
  *
  * @param {Model} model
  * @param {Float64Array} image
  * @param {number} label
  * @param {{top: number, left: number}} square
  * @param {number} side
- * @param {number} ground the value of a covered pixel
+ * @param {number} background the value of a covered pixel
  */
-export function probabilityWithout(model, image, label, square, side, ground) {
+export function probabilityWithout(model, image, label, square, side, background) {
   const [channels, height, width] = model.inputShape;
   const covered = image.slice();
   for (let c = 0; c < channels; c++) {
     for (let y = square.top; y < Math.min(height, square.top + side); y++) {
       const row = (c * height + y) * width;
-      covered.fill(ground, row + square.left, row + Math.min(width, square.left + side));
+      covered.fill(background, row + square.left, row + Math.min(width, square.left + side));
     }
   }
   return softmax(logitsOf(model, covered))[label];

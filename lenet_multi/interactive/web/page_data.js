@@ -1,6 +1,8 @@
 /** The runs and images in the page's data, as the other modules use them. */
 
 import { modelOf, readDescription, sizeOf, splitParameters } from "./network.js";
+import { thinned } from "./points.js";
+import { factsOfRun, FRAMEWORKS, isWithin, MOST_EPOCHS } from "./run_facts.js";
 import { readCheckpoint } from "./safetensors.js";
 
 /**
@@ -9,11 +11,7 @@ import { readCheckpoint } from "./safetensors.js";
  * @typedef {import("./store.js").Point} Point
  */
 
-// A file can claim any. A curve of more points would not draw in time.
-const MOST_EPOCHS = 10_000; // as in Python
-const MOST_POINTS = 100_000;
-const MOST_LOSS = 1e30;
-const FRAMEWORKS = new Map([["torch", "PyTorch"], ["tensorflow", "TensorFlow"], ["mxnet", "MXNet"]]);
+const MOST_LOSS = 1e30; // a file can claim any
 
 /**
  * @param {any} data the page's own
@@ -75,27 +73,20 @@ export function readRunFile(name, content) {
   const title = framework ? `${framework}: ${name}` : name;
   return {
     title,
-    facts: title,
+    facts: factsOfRun(run),
     model: modelOf(described, parameters),
     epochs: [],
-    points: points.filter((point) => isWithin(point?.epoch, 0, MOST_EPOCHS)).slice(0, MOST_POINTS).map((point) => ({
-      epoch: point.epoch,
-      loss: isWithin(point.train_loss, 0, MOST_LOSS) ? point.train_loss : null,
-      trainAccuracy: isWithin(point.train_acc, 0, 1) ? point.train_acc : null,
-      testAccuracy: isWithin(point.test_acc, 0, 1) ? point.test_acc : null,
-    })),
+    points: thinned(
+      points.filter((point) => isWithin(point?.epoch, 0, MOST_EPOCHS)).map((point) => ({
+        epoch: point.epoch,
+        loss: isWithin(point.train_loss, 0, MOST_LOSS) ? point.train_loss : null,
+        trainAccuracy: isWithin(point.train_acc, 0, 1) ? point.train_acc : null,
+        testAccuracy: isWithin(point.test_acc, 0, 1) ? point.test_acc : null,
+      })),
+    ),
     testAccuracy: isWithin(points.at(-1)?.test_acc, 0, 1) ? points.at(-1).test_acc : null,
     classes: names.every((/** @type {unknown} */ each) => typeof each === "string") ? names : [],
   };
-}
-
-/**
- * @param {unknown} value
- * @param {number} least
- * @param {number} most
- */
-function isWithin(value, least, most) {
-  return typeof value === "number" && value >= least && value <= most;
 }
 
 /** @param {string} encoded */

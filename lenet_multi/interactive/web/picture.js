@@ -16,7 +16,7 @@
  * @property {Raster} result
  */
 
-const BRIGHT = 127; // the mean of a border above which a picture is dark on a bright ground
+const BRIGHT = 127; // the mean of a border above which a picture is dark on a bright background
 const LOBES = 3; // of the Lanczos filter
 const PRECISION = 22; // bits of its integer weights in Pillow
 

@@ -1,6 +1,7 @@
 /** The number that is pointed at: its name, its value, its trace, and where its inputs are in the layer before. */
 
 import { text } from "./dom.js";
+import { pairLayers } from "./matching.js";
 import { indexOf, traceOf } from "./trace.js";
 
 /**
@@ -76,7 +77,7 @@ export function placeAt(model, layer, index) {
  * The pass and the place that is pointed at; null if there is none, or if the network has no such place any more.
  *
  * @param {Store} store
- * @returns {{pass: Pass, place: Place & {side: SideName}} | null}
+ * @returns {{pass: Pass, place: NonNullable<import("./store.js").State["place"]>} | null}
  */
 export function pointed(store) {
   const { place } = store.state;
@@ -84,6 +85,20 @@ export function pointed(store) {
   if (!pass || place.layer >= pass.model.layers.length) return null;
   const [channels, height = 1, width = 1] = shapeAt(pass.model, place.layer);
   return place.channel < channels && place.y < height && place.x < width ? { pass, place } : null;
+}
+
+/**
+ * The numbers of A and of B where their difference is pointed at; null elsewhere.
+ *
+ * @param {Store} store
+ */
+export function pointedDifference(store) {
+  const place = pointed(store)?.place;
+  const { a, b } = store.passes;
+  if (!place?.isDifference || !b) return null;
+  const pair = pairLayers(a.model.layers, b.model.layers).find((each) => each.a === place.layer);
+  if (!pair?.isComparable || pair.b === null) return null;
+  return { a: valueAt(a, place), b: valueAt(b, { ...place, layer: pair.b }) };
 }
 
 /** @type {WeakMap<Pass, Trace>} */

@@ -1,6 +1,6 @@
 /** Whether another network can be compared with those of the page: the same input, and the same classes. */
 
-const LONGEST = 60; // characters of a name, as in Python
+import { shortName } from "./short_name.js";
 
 /**
  * @param {import("./store.js").Facts} facts
@@ -16,21 +16,13 @@ export function whyNotComparable(facts, model, classes) {
     return { key: "files.otherCount", values: { count, expected: facts.classes.length } };
   }
   if (!classes.length) return null;
-  const at = facts.classes.findIndex((name, label) => name !== shortName(classes[label] ?? ""));
+  // As Python names those of the page.
+  const named = classes.map((name, label) => shortName(name) || String(label));
+  const at = facts.classes.findIndex((name, label) => name !== named[label]);
   if (at < 0 && classes.length === count) return null;
   const label = Math.max(0, at);
   return {
     key: "files.otherClass",
-    values: { number: label + 1, other: shortName(classes[label] ?? ""), expected: facts.classes[label] },
+    values: { number: label + 1, other: named[label] ?? "", expected: facts.classes[label] },
   };
-}
-
-/**
- * A name in one line, as Python shortens those of the page.
- *
- * @param {string} name
- */
-function shortName(name) {
-  const line = name.slice(0, 10 * LONGEST).split(/\s+/).filter(Boolean).join(" ");
-  return line.length <= LONGEST ? line : `${line.slice(0, LONGEST - 1).trimEnd()}…`;
 }

@@ -19,14 +19,14 @@ const MOST_HEADER = 2 ** 24; // as in Python
 export function readCheckpoint(content) {
   const header = readHeader(content);
   const metadata = header.__metadata__ ?? {};
-  const described = readDescription(parse(metadata.architecture, "it does not describe its network"));
+  const described = readDescription(parse(metadata.architecture, "model.description"));
   const start = 8 + headerLength(content);
   requireArrays(header, described.layers, content.byteLength - start);
   const parameters = new Map();
   for (const [name, size] of parameterSizes(described.layers)) {
     parameters.set(name, readArray(content, start + header[name].data_offsets[0], name, size));
   }
-  return { ...described, parameters, run: metadata.run ? parse(metadata.run, "its metadata is damaged") : null };
+  return { ...described, parameters, run: metadata.run ? parse(metadata.run, "model.metadata") : null };
 }
 
 /**
@@ -46,13 +46,13 @@ function requireArrays(header, layers, length) {
     ];
   });
   const others = Object.keys(header).filter((name) => name !== "__metadata__");
-  if (others.length !== places.length) throw new ModelError("it has arrays that its network does not have");
+  if (others.length !== places.length) throw new ModelError("model.others");
   let end = 0;
   for (const [first, last] of places.sort((a, b) => a[0] - b[0])) {
-    if (first !== end) throw new ModelError("its arrays overlap, or have gaps between them");
+    if (first !== end) throw new ModelError("model.overlap");
     end = last;
   }
-  if (end !== length) throw new ModelError("it is truncated, or has more numbers than its network");
+  if (end !== length) throw new ModelError("model.truncated");
 }
 
 /**
@@ -67,7 +67,7 @@ function requirePlace(header, name, shape) {
     shape.every((side, i) => side === stored[i]);
   const [first, last] = Array.isArray(offsets) && offsets.every(Number.isSafeInteger) ? offsets : [-1, -1];
   if (dtype !== "F32" || !isShape || first < 0 || last - first !== 4 * sizeOf(shape)) {
-    throw new ModelError(`it has no ${name} of ${shape.join(" × ")} float32 numbers`);
+    throw new ModelError("model.array", { name, shape: shape.join(" × ") });
   }
   return [first, last];
 }
@@ -84,10 +84,10 @@ function headerLength(content) {
 function readHeader(content) {
   const length = headerLength(content);
   if (length < 2 || length > MOST_HEADER || 8 + length > content.byteLength || content.byteLength > MOST_BYTES) {
-    throw new ModelError("it is not a safetensors file, or it is damaged");
+    throw new ModelError("model.file");
   }
-  const header = parse(new Uint8Array(content, 8, length), "it is not a safetensors file");
-  if (typeof header !== "object" || header === null) throw new ModelError("it is not a safetensors file");
+  const header = parse(new Uint8Array(content, 8, length), "model.file");
+  if (typeof header !== "object" || header === null) throw new ModelError("model.file");
   return header;
 }
 
@@ -100,13 +100,13 @@ function readHeader(content) {
 function readArray(content, start, name, size) {
   const view = new DataView(content, start, 4 * size);
   const values = Float32Array.from({ length: size }, (_, i) => view.getFloat32(4 * i, true));
-  if (!values.every(Number.isFinite)) throw new ModelError(`its ${name} is not finite everywhere`);
+  if (!values.every(Number.isFinite)) throw new ModelError("model.finite", { name });
   return values;
 }
 
 /**
  * @param {unknown} text or its bytes in UTF-8
- * @param {string} problem
+ * @param {string} problem the key of its text
  */
 function parse(text, problem) {
   try {

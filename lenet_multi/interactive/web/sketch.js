@@ -6,7 +6,7 @@ import { emptyImage } from "./store.js";
 /**
  * @typedef {import("./store.js").Store} Store
  * @typedef {import("./brush.js").Brush} Brush
- * @typedef {{x: number, y: number}} Point2
+ * @typedef {{x: number, y: number}} PixelPoint
  * @typedef {Pick<import("./store.js").State, "image" | "label">} Shown
  */
 
@@ -20,7 +20,7 @@ export class Sketch {
     this.past = [];
     /** @type {Shown} */
     this.shown = { image: store.state.image, label: store.state.label };
-    /** @type {{before: Float64Array, covered: Float64Array, last: Point2} | null} */
+    /** @type {{before: Float64Array, covered: Float64Array, last: PixelPoint} | null} */
     this.stroke = null;
     this.follow();
   }
@@ -50,7 +50,7 @@ export class Sketch {
    * Start a stroke.
    *
    * @param {Brush} brush
-   * @param {Point2} at
+   * @param {PixelPoint} at
    */
   begin(brush, at) {
     this.follow();
@@ -63,7 +63,7 @@ export class Sketch {
   /**
    * Continue the stroke, if there is one, through some points.
    *
-   * @param {{brush: Brush, at: Point2}[]} points
+   * @param {{brush: Brush, at: PixelPoint}[]} points
    */
   extend(points) {
     if (this.store.state.image !== this.shown.image) this.follow(); // and the stroke ends

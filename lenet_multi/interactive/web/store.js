@@ -42,7 +42,8 @@ import { forward } from "./forward.js";
  * @property {Side | null} b null if one network is shown
  * @property {Float64Array} image (channels, height, width), from 0 to 1; replaced, never changed in place
  * @property {number | null} label of the image, if it is known
- * @property {(Place & {side: SideName}) | null} place the number whose origin is shown
+ * @property {(Place & {side: SideName, isDifference?: boolean}) | null} place the number whose origin is shown; in the
+ *   difference A − B it is the one of A
  * @property {{layer: string, channel: number} | null} highlighted
  *
  * @typedef {object} Facts what does not change
@@ -84,7 +85,7 @@ export class Store {
   }
 
   /**
-   * Change the state; the views draw once before the next frame.
+   * Change the state; the views draw when the current event is handled.
    *
    * @param {Partial<State>} patch
    */
@@ -96,19 +97,22 @@ export class Store {
     Object.assign(this.state, patch);
     if (this.since !== null) return;
     this.since = performance.now();
-    requestAnimationFrame(() => this.draw());
+    queueMicrotask(() => this.draw()); // not the next frame: the browser sends a pointer's moves once for each frame
   }
 
-  /** Compute what has changed, and let every view draw it. */
+  /** Compute what has changed, and let every view draw it. An error is reported, and the next change is drawn again. */
   draw() {
     const changed = this.changed;
-    const { a, b, image } = this.state;
-    if (changed.has("a") || changed.has("image") || changed.has("runs")) this.passes.a = this.#pass(a, image);
-    if (changed.has("b") || changed.has("image") || changed.has("runs")) this.passes.b = b && this.#pass(b, image);
     this.changed = new Set();
-    for (const view of this.views) view(changed);
-    if (this.since !== null) performance.measure("reaction", { start: this.since, end: performance.now() });
-    this.since = null;
+    const { a, b, image } = this.state;
+    try {
+      if (changed.has("a") || changed.has("image") || changed.has("runs")) this.passes.a = this.#pass(a, image);
+      if (changed.has("b") || changed.has("image") || changed.has("runs")) this.passes.b = b && this.#pass(b, image);
+      for (const view of this.views) orReport(() => view(changed));
+    } finally {
+      if (this.since !== null) measureReaction(this.since);
+      this.since = null;
+    }
   }
 
   /**
@@ -131,6 +135,27 @@ export class Store {
     const model = this.modelOf(side);
     return { model, steps: forward(model, image) };
   }
+}
+
+/**
+ * Do something whose failure must not keep the rest from being done: the browser reports an error that nothing caught.
+ *
+ * @param {() => void} work
+ */
+function orReport(work) {
+  try {
+    work();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+/** @param {number} start */
+function measureReaction(start) {
+  performance.clearMeasures("reaction"); // the browser would keep all of them; an observer has been given them
+  performance.measure("reaction", { start, end: performance.now() });
 }
 
 /** @param {Facts} facts */

@@ -1,10 +1,10 @@
 /** Mistakes of porting, exercises and damage, planted into a network that is shown, and what they cost. */
 
 import { countCorrect, mostHurtClass } from "../accuracy.js";
-import { NO_CHANGES } from "../changes.js";
+import { NO_CHANGES, orderMatters } from "../changes.js";
 import { element, newId, text } from "../dom.js";
 import { channelSwitches, checkControl, noiseControl, selectControl } from "./break_controls.js";
-import { drawWhileVisible, isToolVisible, sideChoice } from "./tool_parts.js";
+import { drawWhileVisible, isShown, sideChoice } from "./tool_parts.js";
 
 /**
  * @typedef {import("../store.js").Store} Store
@@ -24,7 +24,7 @@ export function breakView(store) {
   const poolings = ["avg", "max"].map((value) => ({ value, label: text(`break.${value}`) }));
   const activations = ["sigmoid", "tanh", "relu"].map((value) => ({ value, label: value }));
   const mistakes = [
-    checkControl("channelsLast", orderMatters, change),
+    checkControl("channelsLast", ({ layers }) => layers.some(orderMatters), change),
     selectControl("transposed", convolutionChoices(2), change),
     selectControl("shifted", convolutionChoices(1), change),
   ];
@@ -90,18 +90,7 @@ function hasActivation(model) {
 }
 
 /**
- * Whether the order of the flattened vector matters.
- *
- * @param {Model} model
- */
-function orderMatters(model) {
-  return model.layers.some(({ kind, inputShape }) =>
-    kind === "flatten" && inputShape[0] > 1 && inputShape[1] * inputShape[2] > 1
-  );
-}
-
-/**
- * The convolutionChoices with a window of at least a size.
+ * The convolutions with a window of at least `least` pixels.
  *
  * @param {number} least
  */
@@ -138,7 +127,7 @@ function costOfChanges(store, getTool) {
     }
     if (wanted === model) return;
     wanted = model;
-    const isWanted = () => wanted === model && isToolVisible(getTool());
+    const isWanted = () => wanted === model && isShown(getTool());
     const count = (/** @type {Model} */ network) =>
       countCorrect(network, examples, classes.length, isWanted, (done) => (progress.value = done));
     box.setAttribute("aria-busy", "true");

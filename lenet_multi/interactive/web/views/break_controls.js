@@ -1,6 +1,7 @@
 /** The controls that break a network: each has a name and says what it does. */
 
 import { element, newId, text } from "../dom.js";
+import { columnsOf, enterAt, roveFocus } from "./roving.js";
 import { labelled } from "./tool_parts.js";
 
 /**
@@ -108,6 +109,7 @@ export function channelSwitches(store, change) {
   const select = element("select", { onchange: () => draw() });
   const rest = element("p", { className: "quiet" });
   const switches = element("div", { className: "switches", role: "group" });
+  roveFocus(switches, "button", () => columnsOf(switches));
   const box = explainedBox("off", select, switches, rest);
   let [layersShown, switchesShown] = ["", ""];
   /** @type {Layer[]} */
@@ -145,7 +147,9 @@ export function channelSwitches(store, change) {
     if (`${layer.name} ${channels}` !== switchesShown) {
       switchesShown = `${layer.name} ${channels}`;
       const count = Math.min(channels, MOST_SWITCHES);
-      switches.replaceChildren(...Array.from({ length: count }, (_, channel) => switchOf(layer, channel)));
+      const buttons = Array.from({ length: count }, (_, channel) => switchOf(layer, channel));
+      switches.replaceChildren(...buttons);
+      enterAt(buttons, buttons[0]);
       switches.setAttribute("aria-label", text("break.channels", { layer: layer.name }));
       rest.textContent = count < channels ? text("break.moreChannels", { count, channels }) : "";
     }

@@ -1,5 +1,6 @@
 /** The loss and the accuracies of a run over its epochs, drawn as lines. */
 
+import { rangeOf } from "../drawing.js";
 import { element, number, svgElement, text } from "../dom.js";
 
 /**
@@ -18,6 +19,7 @@ import { element, number, svgElement, text } from "../dom.js";
 
 const CHART = { width: 360, height: 330, left: 44, right: 348, panel: 118, lossTop: 24, accuracyTop: 176 };
 const MOST_DOTS = 200; // for each line
+const LEAST_TOP = 1e-30; // of an axis: the steps between smaller numbers would be 0
 
 /** @type {Line[]} */
 const LOSS_LINES = [{ name: "loss", value: (point) => point.loss }];
@@ -32,10 +34,9 @@ const ACCURACY_LINES = [
  * @returns {{box: HTMLElement, mark: (epoch: number | null) => void}}
  */
 export function curveChart(points) {
-  const end = Math.max(...points.map(({ epoch }) => epoch), Number.MIN_VALUE);
+  const end = axisEnd(points.map(({ epoch }) => epoch));
   const x = (/** @type {number} */ epoch) => CHART.left + (epoch / end) * (CHART.right - CHART.left);
-  const losses = points.map(({ loss }) => loss ?? 0);
-  const lossTicks = roundTicks(Math.max(...losses, Number.MIN_VALUE), 4);
+  const lossTicks = roundTicks(axisEnd(points.map(({ loss }) => loss ?? 0)), 4);
   /** @type {Panel[]} */
   const panels = [
     { top: CHART.lossTop, lines: LOSS_LINES, most: lossTicks[lossTicks.length - 1], ticks: lossTicks },
@@ -106,6 +107,16 @@ function curvePanel({ top, lines, most, ticks }, points, x) {
     group.append(line);
   });
   return group;
+}
+
+/**
+ * The largest of the values; 1 if none of them can be told from 0.
+ *
+ * @param {number[]} values
+ */
+function axisEnd(values) {
+  const [, most] = rangeOf(values);
+  return most > LEAST_TOP ? most : 1;
 }
 
 /**

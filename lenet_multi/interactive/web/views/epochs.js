@@ -3,8 +3,9 @@
 import { drawMap, symmetricRange } from "../drawing.js";
 import { element, newId, number, percent, text } from "../dom.js";
 import { parameter } from "../network.js";
+import { pointAt } from "../points.js";
 import { curveChart } from "./curves.js";
-import { drawWhileVisible, isToolVisible, labelled, sideChoice } from "./tool_parts.js";
+import { drawWhileVisible, isShown, labelled, sideChoice } from "./tool_parts.js";
 
 /**
  * @typedef {import("../store.js").Store} Store
@@ -16,6 +17,8 @@ import { drawWhileVisible, isToolVisible, labelled, sideChoice } from "./tool_pa
 const PLAYED_EPOCH = 800; // milliseconds for each epoch that is played
 const MOST_KERNEL_ROWS = 12; // of kernels
 const MOST_KERNELS = 64;
+
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** @param {Store} store */
 export function epochsView(store) {
@@ -73,7 +76,7 @@ export function epochsView(store) {
   function showBefore() {
     const side = sideShown();
     sides.choose("a");
-    store.update({ a: { ...side }, b: { ...side, epoch: 0 } });
+    store.update({ a: { ...side }, b: { ...side, epoch: 0 } }); // the place of the first one
   }
 
   function togglePlaying() {
@@ -86,7 +89,7 @@ export function epochsView(store) {
 
   function step() {
     const next = placeShown() + 1;
-    if (!isToolVisible(tool) || next >= runShown().epochs.length) return stop();
+    if (!isShown(tool) || next >= runShown().epochs.length) return stop();
     moveTo(next);
     timer = setTimeout(step, PLAYED_EPOCH);
   }
@@ -111,6 +114,7 @@ export function epochsView(store) {
     pictures.replaceChildren(...[chart, kernels].flatMap((part) => (part ? [part.box] : [])));
     none.hidden = run.epochs.length > 0;
     controls.hidden = !run.epochs.length;
+    before.hidden = run.epochs[0]?.epoch !== 0; // a resumed run may have kept later epochs only
     slider.max = String(Math.max(0, run.epochs.length - 1));
     shown = run;
   }
@@ -126,6 +130,13 @@ export function epochsView(store) {
     slider.setAttribute("aria-valuetext", sentence.textContent);
     before.disabled = place === 0;
   }
+  // Whoever wants no motion steps through the epochs with the slider.
+  const offerPlaying = () => {
+    playing.hidden = reducedMotion.matches;
+    if (playing.hidden) stop();
+  };
+  reducedMotion.addEventListener("change", offerPlaying);
+  offerPlaying();
   drawWhileVisible(store, tool, ["a", "b", "runs"], draw);
   return tool;
 }
@@ -136,14 +147,13 @@ export function epochsView(store) {
  */
 function describeEpoch(run, epoch) {
   const when = epoch === 0 ? text("epochs.untrained") : text("epochs.after", { epoch });
-  const point = run.points.find((each) => Math.abs(each.epoch - epoch) < 1e-6);
-  if (!point) return `${when}.`;
+  const { loss, trainAccuracy, testAccuracy } = pointAt(run.points, epoch);
   const parts = [
-    point.loss === null ? null : text("epochs.sayLoss", { loss: number(point.loss) }),
-    point.trainAccuracy === null ? null : text("epochs.sayTrain", { percent: percent(point.trainAccuracy) }),
-    point.testAccuracy === null ? null : text("epochs.sayTest", { percent: percent(point.testAccuracy) }),
+    loss === null ? null : text("epochs.sayLoss", { loss: number(loss) }),
+    trainAccuracy === null ? null : text("epochs.sayTrain", { percent: percent(trainAccuracy) }),
+    testAccuracy === null ? null : text("epochs.sayTest", { percent: percent(testAccuracy) }),
   ].filter((part) => part !== null);
-  return `${when}: ${parts.join(", ")}.`;
+  return `${when}: ${parts.join(", ") || text("epochs.sayNothing")}.`;
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { element, newId, text } from "../dom.js";
 import { drawImage } from "../drawing.js";
+import { columnsOf, enterAt, roveFocus } from "./roving.js";
 
 /**
  * @typedef {import("../store.js").Store} Store
@@ -24,6 +25,7 @@ export function examplesView(store) {
     ...present.map((label) => element("option", { value: String(label) }, classes[label])),
   );
   const list = element("div", { className: "thumbnails", role: "group", "aria-label": text("examples.title") });
+  roveFocus(list, "button", () => columnsOf(list));
   /** @type {{example: Example, button: HTMLElement}[]} */
   let shown = [];
 
@@ -49,7 +51,9 @@ export function examplesView(store) {
       ? examples.filter((each) => each.label === label)
       : present.flatMap((each) => examples.find((example) => example.label === each) ?? []);
     shown = chosen.map(thumbnail);
-    list.replaceChildren(...shown.map(({ button }) => button));
+    const buttons = shown.map(({ button }) => button);
+    list.replaceChildren(...buttons);
+    enterAt(buttons, (shown.find(({ example }) => example.image === store.state.image) ?? shown[0]).button);
     mark();
   }
 

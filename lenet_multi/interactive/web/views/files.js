@@ -41,15 +41,23 @@ export function filesView(store) {
     [problem.textContent, done.textContent] = ["", ""];
     box.setAttribute("aria-busy", "true");
     const problems = [];
-    for (const file of [...files]) {
-      done.textContent = text("files.busy", { name: file.name });
-      const { said, refused } = await take(file, isLatest);
-      if (!isLatest()) return;
-      done.textContent = said;
-      problems.push(refused);
+    let last = "";
+    try {
+      for (const file of [...files]) {
+        done.textContent = text("files.busy", { name: file.name });
+        last = "";
+        const { said, refused } = await take(file, isLatest);
+        if (!isLatest()) return;
+        last = said;
+        problems.push(refused);
+      }
+    } finally {
+      if (isLatest()) {
+        box.removeAttribute("aria-busy");
+        done.textContent = last;
+        problem.textContent = problems.join(" ").trim();
+      }
     }
-    box.removeAttribute("aria-busy");
-    problem.textContent = problems.join(" ").trim();
   }
 
   /**
@@ -62,8 +70,8 @@ export function filesView(store) {
       const content = await contentOf(file);
       const header = readPictureHeader(content);
       if (!header) return { said: isLatest() ? addRun(store, file.name, content) : "", refused: "" };
-      await pictures.show(file.name, content, header, isLatest);
-      return { said: "", refused: "" };
+      const isUsed = await pictures.show(file.name, content, header, isLatest);
+      return { said: isUsed ? "" : text("files.drawnMeanwhile", { name: file.name }), refused: "" };
     } catch (error) {
       if (!(error instanceof FileProblem)) throw error;
       return { said: "", refused: error.message };
@@ -71,8 +79,9 @@ export function filesView(store) {
   }
 
   chosen.addEventListener("change", async () => {
-    await receive(chosen.files ?? []);
+    const files = [...chosen.files ?? []];
     chosen.value = ""; // so that the same file can be chosen again
+    await receive(files);
   });
   listenForFiles(receive);
   return box;
@@ -115,7 +124,7 @@ function addRun(store, name, content) {
     return text("files.added", { name: title });
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
-    throw new FileProblem("files.refused", { name, reason: error.message });
+    throw new FileProblem("files.refused", { name, reason: text(error.key, error.values) });
   }
 }
 

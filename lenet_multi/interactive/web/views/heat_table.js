@@ -4,6 +4,8 @@ import { colorsOf } from "../drawing.js";
 import { element, number } from "../dom.js";
 import { enterAt, roveFocus } from "./roving.js";
 
+const TOLD_DIGITS = 6;
+
 /** @typedef {"" | "outside" | "largest"} Mark of a cell: a zero of the padding, the largest of a window */
 
 export class HeatTable {
@@ -36,13 +38,14 @@ export class HeatTable {
    * @param {(index: number) => Mark} markOf
    * @param {(index: number) => string} nameOf what a screen reader and a tooltip say of a number
    */
-  fill(values, range, markOf = () => "", nameOf = (index) => String(values[index])) {
+  fill(values, range, markOf = () => "", nameOf = (index) => number(values[index], TOLD_DIGITS)) {
     this.cells.forEach((cell, index) => {
       const mark = markOf(index);
       const { ground, text } = colorsOf(values[index], range);
       cell.textContent = number(values[index]);
       cell.title = nameOf(index);
       cell.dataset.mark = mark;
+      if (cell instanceof HTMLButtonElement) cell.setAttribute("aria-disabled", String(mark === "outside"));
       cell.style.backgroundColor = mark === "outside" ? "" : ground;
       cell.style.color = mark === "outside" ? "" : text;
     });

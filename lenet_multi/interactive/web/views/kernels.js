@@ -1,12 +1,13 @@
 /** Kernels and weights as pictures: all kernels of a convolution, or the weights of a unit, on one scale. */
 
-import { drawMap, symmetricRange } from "../drawing.js";
-import { element, newId, number, text } from "../dom.js";
+import { symmetricRange } from "../drawing.js";
+import { element, number, text } from "../dom.js";
 import { parameter, sizeOf, weightShape } from "../network.js";
 import { highlightedChannel } from "../pointed.js";
 import { HeatTable } from "./heat_table.js";
 import { enterAt, roveFocus } from "./roving.js";
-import { isShown } from "./tools.js";
+import { scaleLegend } from "./scale_legend.js";
+import { drawWhileVisible, fillSelect, labelledSelect, scrollBox } from "./tool_parts.js";
 import { weightLayout, WeightPicture } from "./weight_pictures.js";
 
 /**
@@ -33,7 +34,7 @@ export function kernelsView(store) {
   const inputLabel = labelledSelect("kernels.input", inputs);
   const group = element("div", { className: "kernel-pictures", role: "group" });
   const bias = element("p");
-  const large = element("div", { className: "scroll" });
+  const large = element("div");
   const legend = scaleLegend();
   const chosen = element("div", { className: "choices" }, labelledSelect("kernels.unit", units), inputLabel);
   const content = element(
@@ -83,7 +84,7 @@ export function kernelsView(store) {
     group.setAttribute("aria-label", text("kernels.of", { layer: layer.name }));
     const isTable = areMaps && Math.max(tiles.height, tiles.width) <= MOST_IN_TABLE;
     table = isTable ? new HeatTable("", tiles.height, tiles.width) : null;
-    large.replaceChildren(...(table ? [table.element] : []));
+    large.replaceChildren(...(table ? [scrollBox(text("kernels.of", { layer: layer.name }), table.element)] : []));
   }
 
   /**
@@ -152,45 +153,7 @@ export function kernelsView(store) {
     for (const picture of pictures) picture.mark(read);
   }
 
-  store.views.push((changed) => {
-    if (!isShown(content)) return;
-    if (changed.has("a") || changed.has("b") || changed.has("runs")) draw();
-    else if (changed.has("highlighted")) mark(current());
-  });
-  content.addEventListener("shown", draw);
-  draw();
+  drawWhileVisible(store, content, ["a", "b", "runs"], draw);
+  drawWhileVisible(store, content, ["highlighted"], () => mark(current()));
   return content;
-}
-
-/**
- * @param {HTMLSelectElement} select keeps its choice if it is offered again
- * @param {string[][]} options value and text of each
- */
-export function fillSelect(select, options) {
-  const before = select.value;
-  select.replaceChildren(...options.map(([value, shown]) => element("option", { value }, shown)));
-  if (options.some(([value]) => value === before)) select.value = before;
-}
-
-/**
- * @param {string} key
- * @param {HTMLSelectElement} select
- */
-export function labelledSelect(key, select) {
-  select.id = newId();
-  return element("div", { className: "labelled" }, element("label", { for: select.id }, text(key)), " ", select);
-}
-
-/** The colors from the lowest to the highest weight. */
-function scaleLegend() {
-  const canvas = element("canvas", { "aria-hidden": "true" });
-  drawMap(canvas, Array.from({ length: 256 }, (_, i) => i), 0, 1, 256, [0, 255]);
-  const [low, high] = [element("span"), element("span")];
-  return {
-    element: element("div", { className: "legend" }, low, canvas, high),
-    /** @param {import("../drawing.js").Range} range */
-    draw(range) {
-      [low.textContent, high.textContent] = range.map((value) => number(value));
-    },
-  };
 }

@@ -10,6 +10,7 @@ import {
   numbersAt,
   placeAt,
   pointed,
+  pointedDifference,
   pointedTrace,
   shapeAt,
   sourceRegions,
@@ -62,7 +63,8 @@ export function layersView(store) {
   phone.addEventListener("change", drawAll);
   drawAll();
   const hint = element("p", { className: "quiet" }, text("network.hint"));
-  return element("section", { className: "network", "aria-label": text("network.title") }, hint, list);
+  const title = element("h2", {}, text("network.title"));
+  return element("section", { className: "network", "aria-label": text("network.title") }, title, hint, list);
 }
 
 /**
@@ -145,13 +147,14 @@ class LayerBox {
     const { layer, side } = row;
     const name = layerName(this.#model(side), layer);
     const [, height, width] = shape;
-    const label = height === undefined
+    const what = height === undefined
       ? text("network.vector", { layer: name, units: shape[0] })
       : text("network.map", { layer: name, channel: channel + 1, height, width });
+    const label = this.store.passes.b && layer !== INPUT ? `${text(`side.${row.name}`)}: ${what}` : what;
     const grid = gridOf(shape);
     const map = new NumberMap(grid, label, text("network.role"), (index) => {
       const place = placeAt(this.#model(side), layer, channel * grid.count + index);
-      this.store.update({ place: { side, ...place } });
+      this.store.update({ place: { side, isDifference: row.name === "difference", ...place } });
     });
     const highlight = (/** @type {boolean} */ isOn) =>
       this.store.update({ highlighted: isOn && height !== undefined ? { layer: name, channel } : null });
@@ -212,12 +215,13 @@ class LayerBox {
   mark() {
     const found = pointed(this.store);
     const trace = pointedTrace(this.store);
+    const rowName = found && (pointedDifference(this.store) ? "difference" : found.place.side);
     for (const row of this.rows) {
       const model = this.#model(row.side);
       const shape = shapeAt(model, row.layer);
       const isVector = shape.length === 1;
       const highlighted = isVector ? null : highlightedChannel(model, row.layer, this.store.state.highlighted);
-      const place = found && (row.layer === INPUT || found.place.side === row.name) ? found.place : null;
+      const place = found && (row.layer === INPUT || rowName === row.name) ? found.place : null;
       const sources = trace && place?.layer === row.layer + 1 ? sourceRegions(trace) : [];
       row.maps.forEach((map, channel) => {
         const isHere = place?.layer === row.layer && (isVector || place.channel === channel);

@@ -1,27 +1,21 @@
 /** A map over the pixels of the input, next to the input, with a legend of its colors. */
 
 import { drawImage, drawMap } from "../drawing.js";
-import { element, newId, number, text } from "../dom.js";
+import { element, newId, text } from "../dom.js";
+import { scaleLegend } from "./scale_legend.js";
 
 /**
  * @typedef {import("../network.js").ImageShape} ImageShape
  * @typedef {import("../drawing.js").Range} Range
  */
 
-const RAMP = Float64Array.from({ length: 256 }, (_, shade) => shade);
-
 export class MapFigure {
   /** @param {string} name of its texts */
   constructor(name) {
-    this.name = name;
     const title = element("h3", { id: newId() }, text(name));
     this.picture = element("canvas", { role: "img", "aria-label": text("matters.input") });
     this.map = element("canvas", { role: "img", "aria-label": text(name) });
-    const ramp = element("canvas", { className: "ramp", "aria-hidden": "true" });
-    drawMap(ramp, RAMP, 0, 1, RAMP.length, [0, RAMP.length - 1]);
-    this.low = element("span");
-    this.high = element("span");
-    this.legend = element("p", { className: "legend caption" }, this.low, ramp, this.high);
+    this.legend = scaleLegend();
     this.meaning = element("p", {});
     this.tools = element("div", { className: "controls" });
     this.box = element(
@@ -30,7 +24,7 @@ export class MapFigure {
       title,
       this.tools,
       element("div", { className: "pair" }, this.picture, this.map),
-      this.legend,
+      this.legend.element,
       this.meaning,
       element("p", { className: "quiet" }, text(`${name}.limits`)),
     );
@@ -52,10 +46,9 @@ export class MapFigure {
    */
   showMap(values, [, height, width], range, meaning) {
     drawMap(this.map, values, 0, height, width, range);
-    this.low.textContent = number(range[0]);
-    this.high.textContent = number(range[1]);
+    this.legend.draw(range);
     this.meaning.textContent = meaning;
-    this.map.style.visibility = this.legend.style.visibility = "visible";
+    this.map.style.visibility = this.legend.element.style.visibility = "visible";
   }
 
   /**
@@ -65,6 +58,6 @@ export class MapFigure {
    */
   clear(meaning) {
     this.meaning.textContent = meaning;
-    this.map.style.visibility = this.legend.style.visibility = "hidden";
+    this.map.style.visibility = this.legend.element.style.visibility = "hidden";
   }
 }

@@ -8,13 +8,15 @@ import { occlusionMap, probabilityWithout, squares } from "../occlusion.js";
 import { inSlices } from "../slices.js";
 import { emptyImage } from "../store.js";
 import { MapFigure } from "./map_figure.js";
-import { drawWhileVisible, isToolVisible, labelled, sideChoice } from "./tool_parts.js";
+import { drawWhileVisible, isShown, labelled, sideChoice } from "./tool_parts.js";
 
 /**
  * @typedef {import("../store.js").Store} Store
  * @typedef {import("../store.js").Pass} Pass
  * @typedef {import("../network.js").ImageShape} ImageShape
  */
+
+const ROUNDING_OF_FALLS = 1e-12; // of float64
 
 /** @param {Store} store */
 export function mattersView(store) {
@@ -150,7 +152,7 @@ function coverFigure(store, question, getTool) {
     const isDone = await inSlices(
       all.length,
       (n) => (falls[n] = whole - probabilityWithout(model, image, label, all[n], side, ground)),
-      () => current === work && isToolVisible(getTool()),
+      () => current === work && isShown(getTool()),
       (done) => (progress.value = done),
     );
     if (current !== work) return; // another question was asked meanwhile
@@ -162,6 +164,10 @@ function coverFigure(store, question, getTool) {
     const map = occlusionMap(model, all, side, falls);
     figure.showMap(map, inputShape, rangeOf([0], map), text("matters.cover.meaning", { name: classes[label], side }));
     const worst = largestIndex(Float64Array.from(falls));
+    if (falls[worst] <= ROUNDING_OF_FALLS) {
+      result.textContent = text("matters.cover.none", { name: classes[label], whole: number(whole) });
+      return;
+    }
     result.textContent = text("matters.cover.worst", {
       name: classes[label],
       whole: number(whole),

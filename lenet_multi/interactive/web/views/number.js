@@ -2,14 +2,25 @@
 
 import { rangeOf } from "../drawing.js";
 import { element, text } from "../dom.js";
-import { INPUT, numbersAt, placeAt, placeName, pointed, pointedTrace, shapeAt, valueAt } from "../pointed.js";
+import {
+  INPUT,
+  numbersAt,
+  placeAt,
+  placeName,
+  pointed,
+  pointedDifference,
+  pointedTrace,
+  shapeAt,
+  valueAt,
+} from "../pointed.js";
 import { indexOf } from "../trace.js";
 import { describeLayer } from "./layer_words.js";
 import { cellOutline, gridOf, NumberMap, steppedIndex } from "./maps.js";
 import { equationsOf, exactly } from "./number_equations.js";
 import { DensePart, FlattenPart } from "./number_inputs.js";
 import { WindowPart } from "./number_window.js";
-import { isShown } from "./tools.js";
+import { onceRested } from "./rest.js";
+import { drawWhileVisible } from "./tool_parts.js";
 
 /**
  * @typedef {import("../store.js").Store} Store
@@ -19,6 +30,7 @@ import { isShown } from "./tools.js";
  * @typedef {WindowPart | DensePart | FlattenPart} Part
  */
 
+const NUMBER_KEYS = /** @type {(keyof import("../store.js").State)[]} */ (["place", "a", "b", "image", "runs"]);
 const PARTS = { conv: WindowPart, pool: WindowPart, dense: DensePart, flatten: FlattenPart };
 
 /**
@@ -32,14 +44,10 @@ export function pointedLine(store) {
     const found = pointed(store);
     line.textContent = found ? lineOf(store, found) : text("number.none");
   }
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let waiting;
+  const drawLater = onceRested(draw);
   store.views.push((changed) => {
     if (changed.has("place")) draw();
-    else if (isNumberChanged(changed)) {
-      clearTimeout(waiting); // a screen reader hears the number once the drawing rests
-      waiting = setTimeout(draw, 300);
-    }
+    else if (NUMBER_KEYS.some((key) => changed.has(key))) drawLater();
   });
   draw();
   return line;
@@ -51,13 +59,23 @@ export function pointedLine(store) {
  */
 function lineOf(store, { pass, place }) {
   const name = placeName(pass.model, store.facts.classes, place);
-  const line = text("number.line", { place: name, value: exactly(valueAt(pass, place)) });
-  return store.passes.b && place.layer !== INPUT ? `${text(`side.${place.side}`)}: ${line}` : line;
+  const both = pointedDifference(store);
+  if (both) {
+    const values = { a: exactly(both.a), b: exactly(both.b), difference: exactly(both.a - both.b) };
+    return text("number.difference", { place: name, ...values });
+  }
+  return ofSide(store, place, text("number.line", { place: name, value: exactly(valueAt(pass, place)) }));
 }
 
-/** @param {Set<string>} changed */
-function isNumberChanged(changed) {
-  return ["place", "a", "b", "image", "runs"].some((key) => changed.has(key));
+/**
+ * With the name of the network in front, if there are two.
+ *
+ * @param {Store} store
+ * @param {Pointed["place"]} place
+ * @param {string} said
+ */
+function ofSide(store, place, said) {
+  return store.passes.b && place.layer !== INPUT ? `${text(`side.${place.side}`)}: ${said}` : said;
 }
 
 /** @param {Store} store */
@@ -68,7 +86,7 @@ export function numberView(store) {
   const moves = moveButtons(store);
   const place = element("div");
   const large = element("div", { className: "large" });
-  const body = element("div", {}, title, moves.element, equations, place, large);
+  const body = element("div", { hidden: true }, title, moves.element, equations, place, large);
   const content = element("div", { className: "number" }, hint, body);
   let shown = "";
   /** @type {Part | null} */
@@ -102,7 +120,8 @@ export function numberView(store) {
     if (key !== shown) build(found);
     shown = key;
     const trace = pointedTrace(store);
-    title.textContent = trace ? `${trace.layer.name}: ${describeLayer(trace.layer)}` : text("pointed.input");
+    const words = trace ? `${trace.layer.name}: ${describeLayer(trace.layer)}` : text("pointed.input");
+    title.textContent = ofSide(store, found.place, words);
     const lines = trace ? equationsOf(trace, found.pass) : [pixelLine(found)];
     equations.replaceChildren(...lines.map((line) => element("p", {}, line)));
     if (trace) part?.fill(trace, found.pass);
@@ -112,10 +131,8 @@ export function numberView(store) {
 
   store.views.push((changed) => {
     if (changed.has("place") && store.state.place) content.dispatchEvent(new CustomEvent("wanted"));
-    if (isNumberChanged(changed) && isShown(content)) draw();
   });
-  content.addEventListener("shown", draw);
-  draw();
+  drawWhileVisible(store, content, NUMBER_KEYS, draw);
   return content;
 }
 
@@ -151,8 +168,8 @@ function largeMap(store, shape) {
     (index) => {
       const found = pointed(store);
       if (!found) return;
-      const { side, layer, channel } = found.place;
-      store.update({ place: { side, ...placeAt(found.pass.model, layer, channel * grid.count + index) } });
+      const { layer, channel } = found.place;
+      store.update({ place: { ...found.place, ...placeAt(found.pass.model, layer, channel * grid.count + index) } });
     },
   );
   map.canvas.tabIndex = 0;
@@ -199,7 +216,7 @@ function moveButtons(store) {
     const start = isVector ? 0 : place.channel * grid.count;
     const index = steppedIndex(grid, indexOf({ outputShape: shape }, place) - start, step);
     if (index === undefined) return null;
-    return { side: place.side, ...placeAt(pass.model, place.layer, start + index) };
+    return { ...place, ...placeAt(pass.model, place.layer, start + index) };
   }
 
   const buttons = directions.map(([name, step, channels], n) => {

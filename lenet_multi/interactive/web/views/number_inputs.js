@@ -4,6 +4,7 @@ import { element, number, text } from "../dom.js";
 import { placeInMaps } from "../forward.js";
 import { placeAt, placeName } from "../pointed.js";
 import { exactly } from "./number_equations.js";
+import { scrollBox } from "./tool_parts.js";
 
 /**
  * @typedef {import("../network.js").Model} Model
@@ -46,7 +47,7 @@ export class DensePart {
       this.refill();
     };
     this.more = element("button", { type: "button", onclick: more }, text("number.more", { count: MORE }));
-    this.element = element("div", {}, element("div", { className: "scroll" }, table), this.more);
+    this.element = element("div", {}, scrollBox(text("number.contributions"), table), this.more);
   }
 
   row() {
@@ -77,7 +78,7 @@ export class DensePart {
       made.button.textContent = originName(pass.model, made.place);
       [input, weight, product].forEach((value, at) => {
         made.cells[at].textContent = number(value);
-        made.cells[at].title = String(value);
+        made.cells[at].title = exactly(value);
       });
     });
     const rest = trace.contributions.slice(shown.length);

@@ -5,6 +5,7 @@ import { element, text } from "../dom.js";
 import { placeName } from "../pointed.js";
 import { HeatTable } from "./heat_table.js";
 import { exactly } from "./number_equations.js";
+import { scrollBox } from "./tool_parts.js";
 
 /**
  * @typedef {import("../store.js").Pass} Pass
@@ -31,7 +32,9 @@ export class WindowPart {
     this.products = isConvolution ? new HeatTable(text("number.products"), size, size) : null;
     const tables = [this.inputs, this.kernel, this.products].flatMap((table) => (table ? [table.element] : []));
     this.padding = element("p", { className: "quiet" }, text("number.padding"));
-    this.element = element("div", {}, element("div", { className: "scroll heats" }, ...tables), this.padding);
+    const box = scrollBox(text("number.window"), ...tables);
+    box.classList.add("heats");
+    this.element = element("div", {}, box, this.padding);
     /** @type {(() => void)} */
     this.refill = () => {};
     this.rows = trace.windows.length > 1 ? trace.windows.map((_, n) => this.#channelRow(n)) : [];
@@ -57,11 +60,8 @@ export class WindowPart {
       element("th", { scope: "col" }, text(`number.${name}`))
     );
     const body = element("tbody", {}, ...this.rows.map(({ row }) => row));
-    return element(
-      "div",
-      { className: "scroll" },
-      element("table", { className: "channels" }, element("thead", {}, element("tr", {}, ...heads)), body),
-    );
+    const head = element("thead", {}, element("tr", {}, ...heads));
+    return scrollBox(text("number.channels"), element("table", { className: "channels" }, head, body));
   }
 
   /**

@@ -4,6 +4,7 @@ import { element, newId, text } from "../dom.js";
 import { drawImage } from "../drawing.js";
 import { brushWidths, channelsOf, Sketch } from "../sketch.js";
 import { listenToKeys } from "./pad_keys.js";
+import { predictionLine } from "./prediction.js";
 
 /** @typedef {import("../store.js").Store} Store */
 
@@ -12,7 +13,7 @@ const ERASER_OF_PEN = 32; // in the buttons of a pointer event
 /** @param {Store} store */
 export function padView(store) {
   const [channels, height, width] = store.facts.inputShape;
-  const [ground, ink] = store.facts.lightOnBlack ? ["#000000", "#ffffff"] : ["#ffffff", "#000000"];
+  const [background, ink] = store.facts.lightOnBlack ? ["#000000", "#ffffff"] : ["#ffffff", "#000000"];
   const sketch = new Sketch(store);
   const widths = brushWidths(height, width);
   let brushWidth = widths[Math.min(1, widths.length - 1)];
@@ -40,7 +41,7 @@ export function padView(store) {
    */
   const brushOf = (erases, pressure = 0.5) => ({
     radius: (brushWidth / 2) * (0.5 + pressure),
-    color: channelsOf(erases ? ground : color.value, channels),
+    color: channelsOf(erases ? background : color.value, channels),
   });
 
   const canvas = element("canvas", { "aria-hidden": "true" });
@@ -95,6 +96,7 @@ export function padView(store) {
     "div",
     { className: "pad" },
     element("div", { className: "drawing" }, board, tools),
+    predictionLine(store),
     hint,
     spoken,
   );
@@ -105,7 +107,7 @@ export function padView(store) {
  *
  * @param {HTMLElement} board
  * @param {Sketch} sketch
- * @param {(event: PointerEvent) => {brush: import("../brush.js").Brush, at: import("../sketch.js").Point2}} read
+ * @param {(event: PointerEvent) => {brush: import("../brush.js").Brush, at: import("../sketch.js").PixelPoint}} read
  */
 function listenToPointers(board, sketch, read) {
   /** @type {number | null} */

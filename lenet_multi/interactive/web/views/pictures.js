@@ -31,6 +31,7 @@ export function picturesView(store) {
    * @param {ArrayBuffer} content
    * @param {PictureHeader} header
    * @param {() => boolean} isWanted whether nothing has taken its place meanwhile
+   * @returns {Promise<boolean>} false if it is not used, because the image was changed meanwhile
    */
   async function show(name, content, header, isWanted) {
     const shape = store.facts.inputShape;
@@ -38,7 +39,7 @@ export function picturesView(store) {
     if (channels !== 1 && channels !== 3) throw new FileProblem("files.channels", { channels });
     const drawn = store.state.image;
     const pixels = await decodePicture(name, content, header);
-    if (!isWanted() || store.state.image !== drawn) return;
+    if (!isWanted() || store.state.image !== drawn) return false;
     const { picture, steps, input } = inMemory(name, () => {
       const picture = upright(pixels, header.orientation);
       return { picture, ...prepare(picture, shape, store.facts.lightOnBlack) };
@@ -55,6 +56,7 @@ export function picturesView(store) {
     list.replaceChildren(...items);
     image = scaled(input);
     store.update({ image, label: null });
+    return true;
   }
 
   return { list, show };

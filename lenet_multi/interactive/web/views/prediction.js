@@ -2,8 +2,15 @@
 
 import { element, number, percent, text } from "../dom.js";
 import { largestIndex, softmax } from "../forward.js";
+import { onceRested } from "./rest.js";
 
-/** @typedef {import("../store.js").Store} Store */
+/**
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../store.js").Pass} Pass
+ * @typedef {import("../store.js").State} State
+ */
+
+const PREDICTION_KEYS = /** @type {(keyof State)[]} */ (["a", "b", "image", "label", "runs"]);
 
 /** @param {Store} store */
 export function predictionView(store) {
@@ -33,8 +40,8 @@ export function predictionView(store) {
     const [probabilitiesA, probabilitiesB] = [softmax(a), b ? softmax(b) : null];
     const best = largestIndex(a);
     rows.forEach(({ row, barA, barB, logit, probability }, label) => {
-      barA.style.width = percent(probabilitiesA[label]).replace(" ", "");
-      barB.style.width = probabilitiesB ? percent(probabilitiesB[label]).replace(" ", "") : "0";
+      barA.style.width = percent(probabilitiesA[label]);
+      barB.style.width = probabilitiesB ? percent(probabilitiesB[label]) : "0";
       barB.hidden = !probabilitiesB;
       const probabilities = [probabilitiesA[label], probabilitiesB?.[label]];
       showOfSides(probability, probabilities.map((value) => value?.toFixed(3)));
@@ -42,31 +49,16 @@ export function predictionView(store) {
       row.classList.toggle("best", label === best);
       row.classList.toggle("true", label === store.state.label);
     });
-    announce(probabilitiesA, probabilitiesB);
+    announce();
   }
 
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let waiting;
-
-  /**
-   * A screen reader hears the class once the drawing rests, not at every stroke.
-   *
-   * @param {Float64Array} ofA
-   * @param {Float64Array | null} ofB
-   */
-  function announce(ofA, ofB) {
-    const say = (/** @type {Float64Array} */ probabilities) => {
-      const label = largestIndex(probabilities);
-      return text("prediction.likeliest", { name: classes[label], percent: percent(probabilities[label]) });
-    };
+  const announce = onceRested(() => {
     const known = store.state.label === null ? "" : text("prediction.label", { name: classes[store.state.label] });
-    const message = ofB ? text("prediction.both", { a: say(ofA), b: say(ofB) }) : say(ofA);
-    clearTimeout(waiting);
-    waiting = setTimeout(() => (announcement.textContent = `${message} ${known}`.trim()), 300);
-  }
+    announcement.textContent = `${likeliestOf(store)} ${known}`.trim();
+  });
 
   store.views.push((changed) => {
-    if (["a", "b", "image", "label", "runs"].some((key) => changed.has(/** @type {any} */ (key)))) draw();
+    if (PREDICTION_KEYS.some((key) => changed.has(key))) draw();
   });
   draw();
   return element(
@@ -76,6 +68,36 @@ export function predictionView(store) {
     announcement,
     table,
   );
+}
+
+/**
+ * The likeliest class in one line, for those who see the pad but not the table: it changes with every stroke, so screen
+ * readers are spared it.
+ *
+ * @param {Store} store
+ */
+export function predictionLine(store) {
+  const line = element("p", { className: "prediction-line", "aria-hidden": "true" });
+  const draw = () => (line.textContent = likeliestOf(store));
+  store.views.push((changed) => {
+    if (PREDICTION_KEYS.some((key) => changed.has(key))) draw();
+  });
+  draw();
+  return line;
+}
+
+/**
+ * The likeliest class, or that of each network.
+ *
+ * @param {Store} store
+ */
+function likeliestOf({ facts, passes }) {
+  const say = (/** @type {Pass} */ { steps }) => {
+    const probabilities = softmax(steps[steps.length - 1].output);
+    const label = largestIndex(probabilities);
+    return text("prediction.likeliest", { name: facts.classes[label], percent: percent(probabilities[label]) });
+  };
+  return passes.b ? text("prediction.both", { a: say(passes.a), b: say(passes.b) }) : say(passes.a);
 }
 
 /**

@@ -15,9 +15,22 @@ export function roveFocus(group, selector, columns) {
     const next = items[placeAfter(event.key, at, items.length, columns())];
     if (!next) return;
     event.preventDefault();
-    enterAt(items, next);
     next.focus();
   });
+  group.addEventListener("focusin", (event) => {
+    const items = /** @type {HTMLElement[]} */ ([...group.querySelectorAll(selector)]);
+    const entry = items.find((item) => item === event.target);
+    if (entry) enterAt(items, entry);
+  });
+}
+
+/**
+ * How many columns a grid has at its present width.
+ *
+ * @param {HTMLElement} grid
+ */
+export function columnsOf(grid) {
+  return getComputedStyle(grid).gridTemplateColumns.split(" ").length;
 }
 
 /**

@@ -1,9 +1,11 @@
 /** Which networks are shown: A, and B next to it or none; and in which layer they first differ. */
 
-import { areChanges, NO_CHANGES } from "../changes.js";
+import { areChanges, effectiveChanges, NO_CHANGES } from "../changes.js";
 import { element, number, percent, text } from "../dom.js";
 import { differencesOf, pairLayers, ROUNDING } from "../matching.js";
-import { fillSelect, labelledSelect } from "./kernels.js";
+import { pointAt } from "../points.js";
+import { onceRested } from "./rest.js";
+import { fillSelect, labelledSelect } from "./tool_parts.js";
 
 /**
  * @typedef {import("../store.js").Store} Store
@@ -24,21 +26,22 @@ export function sidesView(store) {
       if (b) store.update({ a: b, b: a });
     },
   }, text("sides.swap"));
-  const sentence = element("p", { className: "difference-sentence" });
+  const sentence = element("p", { className: "difference-sentence", "aria-live": "polite" });
+  const compare = () => (sentence.textContent = differenceSentence(store));
+  const compareLater = onceRested(compare);
   const draw = () => {
     for (const picker of pickers) picker.draw();
     swap.disabled = !store.state.b;
-    sentence.textContent = differenceSentence(store);
+    compare();
   };
   store.views.push((changed) => {
     if (changed.has("a") || changed.has("b") || changed.has("runs")) draw();
-    else if (changed.has("image")) {
-      sentence.textContent = differenceSentence(store);
-    }
+    else if (changed.has("image")) compareLater();
   });
   draw();
+  const title = element("h2", {}, text("sides.title"));
   const row = element("div", { className: "pickers" }, ...pickers.map((picker) => picker.element), swap);
-  return element("section", { className: "sides", "aria-label": text("sides.title") }, row, sentence);
+  return element("section", { className: "sides", "aria-label": text("sides.title") }, title, row, sentence);
 }
 
 /**
@@ -48,10 +51,12 @@ export function sidesView(store) {
 function sidePicker(store, name) {
   const run = element("select", {
     onchange: () => {
-      const before = store.state[name];
-      const isNone = run.value === NO_RUN;
-      const changes = before?.changes ?? NO_CHANGES;
-      store.update({ [name]: isNone ? null : { run: Number(run.value), epoch: null, changes } });
+      const { [name]: before, runs } = store.state;
+      if (run.value === NO_RUN) return store.update({ [name]: null });
+      const chosen = Number(run.value);
+      // No control would show, or take away, a change of what this network lacks.
+      const changes = effectiveChanges(runs[chosen].model, before?.changes ?? NO_CHANGES);
+      store.update({ [name]: { run: chosen, epoch: null, changes } });
     },
   });
   const epoch = element("select", {
@@ -86,11 +91,10 @@ function sidePicker(store, name) {
  * @param {Side} side
  */
 function factsOf(run, side) {
-  const changed = areChanges(side.changes) ? ` ${text("sides.changed")}` : "";
-  const { epoch } = side.epoch === null ? { epoch: null } : run.epochs[side.epoch];
-  const accuracy = epoch === null
+  const changed = areChanges(run.model, side.changes) ? ` ${text("sides.changed")}` : "";
+  const accuracy = side.epoch === null
     ? run.testAccuracy
-    : run.points.find((point) => point.epoch === epoch)?.testAccuracy ?? null;
+    : pointAt(run.points, run.epochs[side.epoch].epoch).testAccuracy;
   const measured = accuracy === null
     ? text("sides.noAccuracy")
     : text("sides.accuracy", { percent: percent(accuracy) });

@@ -18,7 +18,7 @@ import { element, newId, text } from "../dom.js";
  *
  * @param {HTMLElement} tool
  */
-export function isToolVisible(tool) {
+export function isShown(tool) {
   return tool.isConnected && !tool.closest("[hidden]");
 }
 
@@ -32,7 +32,7 @@ export function isToolVisible(tool) {
  */
 export function drawWhileVisible(store, tool, keys, draw) {
   const drawIfVisible = () => {
-    if (isToolVisible(tool)) draw();
+    if (isShown(tool)) draw();
   };
   store.views.push((changed) => {
     if (keys.some((key) => changed.has(key))) drawIfVisible();
@@ -51,6 +51,40 @@ export function drawWhileVisible(store, tool, keys, draw) {
 export function labelled(name, input) {
   input.id = newId();
   return [element("label", { for: input.id }, name), " ", input];
+}
+
+/**
+ * @param {string} key of its name
+ * @param {HTMLSelectElement} select
+ */
+export function labelledSelect(key, select) {
+  return element("div", { className: "labelled" }, ...labelled(text(key), select));
+}
+
+/**
+ * @param {HTMLSelectElement} select keeps its choice if it is offered again
+ * @param {string[][]} options value and text of each
+ */
+export function fillSelect(select, options) {
+  const before = select.value;
+  select.replaceChildren(...options.map(([value, shown]) => element("option", { value }, shown)));
+  if (options.some(([value]) => value === before)) select.value = before;
+}
+
+/**
+ * A box for wide tables: while it scrolls, the Tab key reaches it, so that the arrow keys can scroll it.
+ *
+ * @param {string} name
+ * @param {...HTMLElement} children
+ */
+export function scrollBox(name, ...children) {
+  const box = element("div", { className: "scroll", role: "group", "aria-label": name }, ...children);
+  const observer = new ResizeObserver(() => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  });
+  for (const each of [box, ...children]) observer.observe(each);
+  return box;
 }
 
 /**

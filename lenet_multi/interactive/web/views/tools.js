@@ -1,28 +1,21 @@
 /**
- * The tools in tabs, on a phone in a sheet at the bottom.
+ * The tools in tabs: in a column of their own, or where the window is too narrow for it in a sheet at the bottom.
  *
  * A tool's element receives the event `shown` (a CustomEvent that does not bubble) whenever it becomes visible: when its
  * tab is chosen, and when the sheet is unfolded. A view redraws on this event, and does nothing while
- * `isShown(element)` is false. A tool that wants its tab to be chosen dispatches `wanted` on its element.
+ * `isShown(element)` (tool_parts.js) is false. A tool that wants its tab to be chosen dispatches `wanted` on its element.
  */
 
 import { element, newId, text } from "../dom.js";
 import { enterAt, roveFocus } from "./roving.js";
+
+const inSheet = matchMedia("(max-width: 70rem)"); // as in tools.css
 
 /**
  * @typedef {object} Tool
  * @property {string} key the text `tools.<key>` is the title of its tab
  * @property {HTMLElement} content
  */
-
-/**
- * Whether a tool is visible.
- *
- * @param {HTMLElement} content
- */
-export function isShown(content) {
-  return content.closest("[hidden]") === null;
-}
 
 /**
  * @param {Tool[]} tools in the order of the tabs
@@ -33,6 +26,7 @@ export function toolsView(tools, line) {
   const panels = element("div", { className: "panels", id: newId() });
   const items = tools.map(({ key, content }) => toolTab(key, content));
   let chosen = items[0];
+  let isFoldedByHand = false;
 
   /** @param {ReturnType<typeof toolTab>} item */
   function choose(item) {
@@ -53,7 +47,10 @@ export function toolsView(tools, line) {
   for (const item of items) {
     item.tab.addEventListener("click", () => choose(item));
     item.tab.addEventListener("focus", () => choose(item));
-    item.content.addEventListener("wanted", () => choose(item));
+    item.content.addEventListener("wanted", () => {
+      choose(item);
+      if (panels.hidden && !isFoldedByHand) open(true);
+    });
   }
   list.append(...items.map(({ tab }) => tab));
   panels.append(...items.map(({ panel }) => panel));
@@ -68,15 +65,19 @@ export function toolsView(tools, line) {
     fold.textContent = text(isOpen ? "tools.fold" : "tools.unfold");
     if (isOpen) chosen.content.dispatchEvent(new CustomEvent("shown"));
   }
-  fold.addEventListener("click", () => open(panels.hidden !== false));
+  fold.addEventListener("click", () => {
+    isFoldedByHand = !panels.hidden;
+    open(!isFoldedByHand);
+  });
   // A tab that is chosen in the folded sheet unfolds it.
   list.addEventListener("click", () => panels.hidden && open(true));
-  open(true);
+  open(!inSheet.matches); // where there is little room, the network comes first
   // Only the sheet has the button: whoever widens the window gets the tools back.
-  matchMedia("(max-width: 44rem)").addEventListener("change", () => open(true));
+  inSheet.addEventListener("change", () => open(true));
 
+  const title = element("h2", { className: "unseen" }, text("tools.title"));
   const head = element("div", { className: "tools-head" }, element("div", { className: "line" }, line, fold), list);
-  return element("section", { className: "tool-tabs", "aria-label": text("tools.title") }, head, panels);
+  return element("section", { className: "tool-tabs", "aria-label": text("tools.title") }, title, head, panels);
 }
 
 /**
