@@ -315,8 +315,8 @@ def test_a_network_in_color_has_a_page(tmp_path, write_run):
     folder = str((tmp_path / "animals").resolve())
     data = written(tmp_path, write_run(tmp_path / "run", network, settings={"dataset": folder})).data
     assert data["classes"] == ["cat", "dog"]
-    pixels = decoded(data["images"]["pixels"], "u1").reshape(-1, 3, 8, 8)
-    assert sorted({int(value) for value in pixels[:, 0, 0, 0]}) == [10, 200]
+    images = decoded(data["images"]["pixels"], "u1").reshape(-1, 3, 8, 8)
+    assert sorted({int(value) for value in images[:, 0, 0, 0]}) == [10, 200]
 
 
 # The page

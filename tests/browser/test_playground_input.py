@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from chromium import DESKTOP, PHONE, TOO_WIDE
 from pad import board, button, cleared, drag, is_empty, seen
 from playwright.sync_api import Page, expect
