@@ -9,6 +9,7 @@ each other at that address. Gloo adds up the gradients of CPUs, and NCCL those o
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+
+# DistributedDataParallel imports it. If it is imported while the workers are connected,
+# it keeps the connection after `leave`, and threads that run when Python ends can abort
+# the process.
+import torch._dynamo
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -77,6 +83,7 @@ def total(numbers: Sequence[float]) -> list[float]:
 def leave(failed: bool = False) -> None:
     """Disconnect from the other workers."""
     if dist.is_initialized():
+        gc.collect()  # DistributedDataParallel holds the connection, and itself
         dist.destroy_process_group()
 
 
