@@ -1,4 +1,4 @@
-"""LeNet-5 in PyTorch, Keras and Gluon behind one interface.
+"""LeNet-5 in PyTorch, Keras, Gluon and Flax behind one interface.
 
 >>> from lenet_multi import PRESETS, load_backend, load_dataset
 >>> backend = load_backend("torch")

@@ -1,6 +1,6 @@
 """Train LeNet in several frameworks, or with several settings, and compare the results.
 
-    python -m lenet_multi.compare --out runs/three
+    python -m lenet_multi.compare --out runs/frameworks
     python -m lenet_multi.compare --backends torch,mxnet --epochs 2 --out runs/two
     python -m lenet_multi.compare --vary pooling=avg,max --vary seed=0,1,2 --out runs/pooling
     python -m lenet_multi.compare --vary activation=sigmoid,relu lr=0.9,0.1 --out runs/activations
@@ -9,7 +9,7 @@
     python -m lenet_multi.compare --same-start --out runs/same-start
     python -m lenet_multi.compare --vary seed=0,1,2,3 --jobs 2 --out runs/seeds
     python -m lenet_multi.compare --vary seed=0,1,2,3 --engine ray --address auto --out runs/seeds
-    python -m lenet_multi.compare --resume --out runs/three
+    python -m lenet_multi.compare --resume --out runs/frameworks
 
 Each run is a process of its own with the same seed and batches, one after the other, or several at a time with `--jobs`
 or Ray. Settings after one `--vary` vary together; several `--vary` give every combination. With `--same-start`, all

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 
 from lenet_multi.backends import require_installed
+from lenet_multi.distributed import require_engine
 from lenet_multi.distributed.environment import LOCAL, environments
 from lenet_multi.distributed.processes import free_ports, in_shell, run_workers
 from lenet_multi.errors import UserError
@@ -78,12 +79,14 @@ def backend_of(words: Sequence[str]) -> str:
     """The backend that `train` runs with these options.
 
     Raises:
-        UserError: if they are wrong.
+        UserError: if they are wrong, or this backend does not train with several workers.
     """
     args = run_parser("python -m lenet_multi.train", "").parse_args(words)
     if args.loop == "fast":
         raise UserError("the fast loop runs in one process: omit --fast")
-    return require_installed(selected_backend(args))
+    name = require_installed(selected_backend(args))
+    require_engine(name)
+    return name
 
 
 def require_addresses(backend_name: str, hosts: Sequence[str]) -> None:

@@ -8,29 +8,57 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from small_folder import write_folder
 
-from lenet_multi.backends import BACKENDS, LOOPS, installed_backends, load_backend, require_installed, why_missing
+from lenet_multi.backends import (
+    ALIASES,
+    BACKENDS,
+    LOOPS,
+    installed_backends,
+    load_backend,
+    packages_of,
+    require_installed,
+    why_missing,
+)
 from lenet_multi.data import Dataset, Split, load_dataset, synthetic
 from lenet_multi.data.idx import FILE_NAMES, to_idx
+from lenet_multi.distributed import WORKER_VARIABLES
 from lenet_multi.errors import UserError
 from lenet_multi.system.machine import available_cores
 
 # Some tests compare this process with child processes bit for bit, so all of them need the same number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 
+# By default JAX compiles anew in each process. The processes of a session share what they compile.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = TemporaryDirectory(prefix="compiled-by-jax-")  # until the session ends; other processes inherit its path
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+# A shell's background job, as these tests may be, and nohup hand down signals to ignore. A signal with a handler is not
+# handed down, and processes that the tests start shall have the system's own. (A `preexec_fn` for it would fork this
+# process, which may hold JAX's threads.)
+for name in ("SIGINT", "SIGHUP"):
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+
 INSTALLED = installed_backends()
+# The error for a name that no backend has.
+UNKNOWN_BACKEND = f"unknown backend 'caffe': choose one of {', '.join([*BACKENDS, *ALIASES])}"
 LEFT_OUT = ", ".join(f"{name} ({why_missing(name)})" for name in BACKENDS if name not in INSTALLED)
-SECOND = ("torch", *INSTALLED)[-1]  # a backend besides PyTorch, if there is one
+ENGINES = tuple(name for name in INSTALLED if name in WORKER_VARIABLES)  # which train with several workers
+SECOND = ("torch", *ENGINES)[-1]  # a backend besides PyTorch, if there is one
 EVERY_LOOP = [pytest.param((name, loop), id=f"{name}-{loop}") for name in INSTALLED for loop in LOOPS]
 
 
@@ -61,6 +89,11 @@ def with_installed(text: str) -> str:
     """A command or program of the documentation, with an installed backend in place of each one that is not."""
     absent = "|".join(name for name in BACKENDS if name not in INSTALLED)
     return re.sub(rf"\b({absent})\b", SECOND, text) if absent else text
+
+
+def imported_frameworks() -> str:
+    """Python for a child process: a sorted list of the frameworks' packages that it has imported."""
+    return f"sorted({set(packages_of(*BACKENDS))!r} & set(sys.modules))"
 
 
 class Absent:

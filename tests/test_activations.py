@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, SECOND, needs_two, write_folder
+from conftest import INSTALLED, SECOND, UNKNOWN_BACKEND, needs_two, write_folder
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lenet_multi import activations as module
@@ -467,7 +467,7 @@ def test_the_folder_of_a_run_will_do(small_folder, weights, tmp_path):
     [
         (["--out", "maps.jpg"], "--out 'maps.jpg' does not end in .png or .svg: choose one of these formats"),
         (["--out", "no/maps.png"], "--out 'no/maps.png': its folder does not exist"),
-        (["--backend", "jax"], "unknown backend 'jax': choose one of torch, tensorflow, mxnet, pytorch, keras, gluon"),
+        (["--backend", "caffe"], UNKNOWN_BACKEND),
         (["--against", "pytorch"], "--against pytorch is the same as --backend"),
         (["--classes", "hat"], "unknown class 'hat': choose a number from 0 to 9"),
         (["--classes", "2,,4"], "argument --classes: invalid value '2,,4', expected names separated by commas"),

@@ -19,9 +19,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import INSTALLED, write_folder
+from conftest import ENGINES, write_folder
 
-from lenet_multi.backends import BACKENDS
 from lenet_multi.distributed import WORKER_VARIABLES, is_worker
 from lenet_multi.distributed.processes import free_ports
 from lenet_multi.errors import UserError
@@ -32,7 +31,7 @@ from lenet_multi.system.process import child_environment
 CLUSTER = Path(__file__).parent.parent / "docs" / "cluster"
 SCRIPTS = sorted(CLUSTER.glob("*.sh"))
 MANIFESTS = sorted(CLUSTER.glob("*.yaml"))
-JOBS = {name: CLUSTER / f"kubernetes_{name}.yaml" for name in BACKENDS}
+JOBS = {name: CLUSTER / f"kubernetes_{name}.yaml" for name in WORKER_VARIABLES}
 SMALL = ["--batch-size", "40", "--lr", "0.1", "--activation", "tanh", "--device", "cpu", "--epochs", "1"]
 PATIENCE = 120  # seconds
 
@@ -151,7 +150,7 @@ def test_the_linter_finds_a_mistake(tmp_path):
     assert "SC2086" in subprocess.run(command, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize(("nodes", "per_node"), [(["127.0.0.1", "127.0.0.2"], 1), (["127.0.0.1"], 2)])
 def test_a_slurm_script_trains_with_a_worker_for_each_task(name, nodes, per_node, folder, tmp_path):
     done = sbatch(CLUSTER / f"slurm_{name}.sh", nodes, per_node, tmp_path, "--dataset", str(folder), *SMALL)
@@ -162,7 +161,7 @@ def test_a_slurm_script_trains_with_a_worker_for_each_task(name, nodes, per_node
     assert load_checkpoint(run)[0].epochs_done == 1
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_slurm_script_fails_with_its_workers(name, folder, tmp_path):
     options = ["--dataset", str(folder), *SMALL, "--batch-size", "402"]
     done = sbatch(CLUSTER / f"slurm_{name}.sh", ["127.0.0.1", "127.0.0.2"], 1, tmp_path, *options)
@@ -332,7 +331,7 @@ def test_a_pod_is_a_worker(name, monkeypatch):
     assert roles == (["scheduler", "server"] if name == "mxnet" else []) + ["worker"] * 2
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_the_pods_of_a_manifest_train_together(name, folder, tmp_path):
     """Started here as processes, with local addresses, local files and this Python."""
     text, ports = JOBS[name].read_text(), free_ports(2)

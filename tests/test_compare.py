@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, SECOND, needs_two, subset
+from conftest import INSTALLED, SECOND, imported_frameworks, needs_two, subset
 
 from lenet_multi import backends, compare, train
 from lenet_multi.architecture import lenet
-from lenet_multi.backends import ALIASES, BACKENDS, load_backend
+from lenet_multi.backends import ALIASES, BACKENDS, load_backend, packages_of
 from lenet_multi.checks.fixture import Fixture
 from lenet_multi.comparison import findings as findings_module
 from lenet_multi.comparison import outcome
@@ -255,11 +255,12 @@ def test_the_report_tells_what_the_table_tells(compared):
     for run in stored(out)["runs"]:
         summary = run["summary"]
         assert f"{summary['loss']:.3f} {summary['train_acc']:.3f} {summary['test_acc']:.3f}" in page.text
-    for name, layout in {"torch": "NCHW", "tensorflow": "NHWC", "mxnet": "NCHW"}.items():
-        assert (f"{BACKENDS[name]} ({layout})" in page.text) == (name in INSTALLED)
+    layouts = {name: load_backend(name).LAYOUT for name in INSTALLED}
+    for name, title in BACKENDS.items():
+        assert (f"{title} ({layouts.get(name)})" in page.text) == (name in INSTALLED)
     assert "(1, 2, 28, 28)" in page.text
     for shape in ("(1, 28, 28, 2)", "(1, 14, 14, 2)"):
-        assert (shape in page.text) == ("tensorflow" in INSTALLED)
+        assert (shape in page.text) == ("NHWC" in layouts.values())
     assert f"{lenet(conv_channels=(2,), dense_units=(12,)).num_parameters:,} parameters" in page.text
 
 
@@ -276,8 +277,7 @@ def test_a_finished_comparison_is_used_again_and_says_the_same(compared, capsys,
         r"torch +\d\.\d{3} +[01]\.\d{3} +[01]\.\d{3} +plain +\d+\.\d +\d+\.\d s +\d+\.\d s +\d+ MB", lines[1]
     )
     assert "Python 3" in lines[-2]
-    packages = [*INSTALLED, *(["keras"] if "tensorflow" in INSTALLED else []), "numpy"]
-    assert all(f"{name} " in lines[-2] for name in packages)
+    assert all(f"{name} " in lines[-2] for name in (*packages_of(*INSTALLED), "numpy"))
     *first, last = (BACKENDS[name] for name in INSTALLED)
     assert lines[-1] == (
         f"with the trained weights, {', '.join(first)} and {last} compute the same as the float64 reference: "
@@ -1027,7 +1027,7 @@ def test_no_framework_is_loaded_before_the_last_run_has_ended(quick, tmp_path):
         "from lenet_multi import compare\n"
         "from lenet_multi.system import child_processes as runner\n"
         "def run(command):\n"
-        "    loaded = {'torch', 'tensorflow', 'mxnet'} & set(sys.modules)\n"
+        f"    loaded = {imported_frameworks()}\n"
         "    print(command[2], *loaded)\n"
         "    return original(command) if 'initial' in command[2] else 'not trained'\n"
         "original, runner.run_in_process = runner.run_in_process, run\n"
@@ -1260,8 +1260,6 @@ def started(quick, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job, as these tests may be, or nohup hand down what is to be ignored.
-        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
     )
     deadline = time.monotonic() + PATIENCE
     children: list[str] = []

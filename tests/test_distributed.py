@@ -17,12 +17,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from conftest import INSTALLED, listening_addresses, needs, write_folder
+from conftest import ENGINES, listening_addresses, needs, write_folder
 
 from lenet_multi import launch, train
+from lenet_multi.backends import BACKENDS
 from lenet_multi.checks.measurement import relative_error
 from lenet_multi.data import Split
-from lenet_multi.distributed import LOST_CONNECTION, is_worker
+from lenet_multi.distributed import LOST_CONNECTION, WORKER_VARIABLES, is_worker
 from lenet_multi.distributed.environment import environments
 from lenet_multi.distributed.processes import ErrorPrinter, free_ports
 from lenet_multi.distributed.shares import ShareSampler, share_of
@@ -70,7 +71,7 @@ def require_same_run(out: Path, expected: Path) -> None:
         assert relative_error(found[name], value, least=0.1) < TOLERANCE, name
 
 
-@pytest.fixture(scope="module", params=INSTALLED)
+@pytest.fixture(scope="module", params=ENGINES)
 def one_process(request, folder, tmp_path_factory) -> tuple[str, Path]:
     """A backend, and its run in one process."""
     out = tmp_path_factory.mktemp("one") / "run"
@@ -95,7 +96,7 @@ def test_several_workers_compute_the_run_of_one_process(num_workers, one_process
 def test_a_run_goes_on_with_another_number_of_workers_and_in_another_framework(folder, tmp_path):
     """Compared with the run of the first framework, whose steps the others take too."""
     expected, relay = tmp_path / "expected", tmp_path / "relay"
-    first, second, third = (INSTALLED[i % len(INSTALLED)] for i in range(3))
+    first, second, third = (ENGINES[i % len(ENGINES)] for i in range(3))
     start = ["--dataset", str(folder), "--backend", first, *TRAINING]
     run("lenet_multi.train", *start, "--epochs", "3", "--out", str(expected))
     run("lenet_multi.train", *start, "--epochs", "1", "--out", str(relay))
@@ -120,8 +121,6 @@ def launched(name: str, folder: Path, out: Path, epochs: int = 5000) -> Iterator
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
-        # A shell's background job, as these tests may be, would ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     ) as process:
         try:
             deadline = time.monotonic() + PATIENCE
@@ -134,7 +133,7 @@ def launched(name: str, folder: Path, out: Path, epochs: int = 5000) -> Iterator
             process.kill()
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder, tmp_path):
     out = tmp_path / "run"
     with launched(name, folder, out, epochs=60) as process:
@@ -150,13 +149,13 @@ def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed(name, folder
     assert 1 <= done < 60
     # With another number of workers; then, in one framework, the finished run, which they do not train.
     resume = ["--resume", "--out", str(out), "--device", "cpu"]
-    for _ in range(2 if name == INSTALLED[0] else 1):
+    for _ in range(2 if name == ENGINES[0] else 1):
         printed = run("lenet_multi.launch", "--workers", "3", "--", "train", *resume)
         assert len(printed.stdout.splitlines()) == 2
     assert load_checkpoint(out)[0].epochs_done == 60
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_interrupted_workers_keep_the_run_and_had_listened_on_this_machine_only(name, folder, tmp_path):
     out = tmp_path / "run"
     with launched(name, folder, out) as process:
@@ -191,7 +190,7 @@ def test_of_workers_that_are_ended_only_errors_and_what_was_saved_are_told():
     assert told == ["Traceback", "interrupted: saved", "error: the disk is full", "interrupted: saved"]
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_run_that_diverges_ends_on_all_workers(name, folder):
     options = ["--backend", name, "--dataset", str(folder), *TRAINING, "--activation", "relu", "--lr", "1e30"]
     done = run("lenet_multi.launch", "--workers", "2", "--", "train", *options, status=2)
@@ -231,7 +230,7 @@ def run_caller(name: str, statement: str, folder: Path, tmp_path: Path) -> list[
     return [(process.returncode, *text) for process, text in zip(processes, printed, strict=True)]
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_all_workers_stop_when_the_caller_stops_worker_0(name, folder, tmp_path):
     outcomes = run_caller(name, "return point.epoch == 2", folder, tmp_path)
     assert [status for status, _, _ in outcomes] == [0] * len(outcomes)
@@ -239,7 +238,7 @@ def test_all_workers_stop_when_the_caller_stops_worker_0(name, folder, tmp_path)
     assert not any("epoch 3 of 4" in errors for _, _, errors in outcomes)
 
 
-@pytest.mark.skipif("torch" not in INSTALLED, reason="needs PyTorch")
+@pytest.mark.skipif("torch" not in ENGINES, reason="needs PyTorch")
 def test_the_callers_own_error_is_not_taken_for_a_lost_connection(folder, tmp_path):
     (_, _, first), (_, _, second) = run_caller("torch", "raise RuntimeError('mine')", folder, tmp_path)
     assert first.rstrip().endswith("RuntimeError: mine")
@@ -247,7 +246,7 @@ def test_the_callers_own_error_is_not_taken_for_a_lost_connection(folder, tmp_pa
 
 
 def test_a_second_launch_in_the_same_folder_is_refused(folder, tmp_path):
-    name, out = INSTALLED[0], tmp_path / "run"
+    name, out = ENGINES[0], tmp_path / "run"
     with launched(name, folder, out):
         for options in (["--resume"], ["--dataset", str(folder), *TRAINING]):
             done = run("lenet_multi.launch", "--", "train", "--backend", name, "--out", str(out), *options, status=2)
@@ -264,7 +263,7 @@ def alone(name: str, port: int) -> dict[str, str]:
     return environments(name, ["127.0.0.1"] * 2, [port, *free_ports(1)])[0][2]
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_port_that_is_taken_is_told(name, folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = subprocess.run(
@@ -280,7 +279,7 @@ def test_a_port_that_is_taken_is_told(name, folder):
     assert "port" in line
 
 
-@pytest.mark.parametrize("name", [name for name in INSTALLED if name != "tensorflow"])  # it waits for an hour
+@pytest.mark.parametrize("name", [name for name in ENGINES if name != "tensorflow"])  # it waits for an hour
 def test_a_missing_worker_is_told(name, folder):
     variables = alone(name, *free_ports(1)) | {"LENET_MULTI_JOIN_SECONDS": "1"}
     if name == "mxnet":
@@ -334,12 +333,22 @@ def test_what_differs_between_workers_is_named(differs):
         ("tensorflow", {"TF_CONFIG": '{"cluster": {}, "task": {}}'}, True),
         ("mxnet", {"DMLC_ROLE": "worker"}, True),
         ("mxnet", {}, False),
+        ("jax", {"WORLD_SIZE": "2", "RANK": "0"}, False),
     ],
 )
 def test_the_variables_that_make_a_process_a_worker(name, variables, expected, monkeypatch):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     assert is_worker(name) == expected
+
+
+@pytest.mark.parametrize("name", [name for name in BACKENDS if name not in WORKER_VARIABLES])
+def test_a_backend_that_trains_in_one_process_gets_no_workers(name, capsys):
+    assert launch.main(["--workers", "2", "--", "train", "--backend", name]) == 2
+    assert capsys.readouterr().err == (
+        f"error: the {name} backend trains in one process only: for several workers, choose one of "
+        f"{', '.join(WORKER_VARIABLES)}\n"
+    )
 
 
 def test_a_damaged_tf_config_is_told(monkeypatch):
@@ -349,7 +358,7 @@ def test_a_damaged_tf_config_is_told(monkeypatch):
         is_worker("tensorflow")
 
 
-@pytest.mark.skipif("tensorflow" not in INSTALLED, reason="needs TensorFlow")
+@pytest.mark.skipif("tensorflow" not in ENGINES, reason="needs TensorFlow")
 def test_tensorflows_chief_is_the_first_worker(folder, tmp_path):
     ports = free_ports(2)
     cluster = {"chief": [f"127.0.0.1:{ports[0]}"], "worker": [f"127.0.0.1:{ports[1]}"]}
@@ -381,7 +390,7 @@ def test_a_folder_that_another_run_took_meanwhile_is_refused(folder, tmp_path):
 
 def test_workers_that_differ_are_told(folder, tmp_path):
     """The same variables, but not the same options."""
-    name = INSTALLED[0]
+    name = ENGINES[0]
     outcomes = []
     for number, (_, _, variables) in enumerate(environments(name, ["127.0.0.1"] * 2, free_ports(2))):
         options = ["--backend", name, "--dataset", str(folder), "--epochs", "1", *TRAINING, "--seed", str(number)]
@@ -396,7 +405,7 @@ def test_workers_that_differ_are_told(folder, tmp_path):
         assert errors.startswith(f"error: worker {number}: the workers differ in the options (epochs 1, ")
 
 
-@pytest.mark.skipif("torch" not in INSTALLED, reason="needs PyTorch")
+@pytest.mark.skipif("torch" not in ENGINES, reason="needs PyTorch")
 def test_torchrun_starts_workers_too(folder, tmp_path):
     options = ["--dataset", str(folder), "--epochs", "1", "--out", str(tmp_path / "run"), *TRAINING]
     run("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lenet_multi.train", *options)
@@ -429,10 +438,10 @@ def test_what_is_wrong_is_one_line(arguments, told, capsys):
 
 def test_on_several_hosts_the_commands_are_printed(capsys):
     hosts = ["--workers", "3", "--hosts", "a,b"]
-    assert launch.main([*hosts, "--", "train", "--backend", INSTALLED[0]]) == 0
+    assert launch.main([*hosts, "--", "train", "--backend", ENGINES[0]]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2] == "# worker 2, on a"
-    assert printed[-1].endswith(f"python -m lenet_multi.train --backend {INSTALLED[0]}")
+    assert printed[-1].endswith(f"python -m lenet_multi.train --backend {ENGINES[0]}")
 
 
 # Shares
@@ -464,7 +473,7 @@ def test_a_hosts_workers_are_counted_from_zero():
 
 
 def test_training_alone_ignores_the_variables_of_other_frameworks(folder, monkeypatch, capsys):
-    name = INSTALLED[0]
+    name = ENGINES[0]
     other = {"torch": "DMLC_ROLE", "tensorflow": "WORLD_SIZE", "mxnet": "WORLD_SIZE"}[name]
     monkeypatch.setenv(other, "1")
     assert train.main(["--backend", name, "--dataset", str(folder), "--epochs", "1", *TRAINING]) == 0

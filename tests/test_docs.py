@@ -160,7 +160,7 @@ def test_the_commands_of_a_page_run_in_the_order_shown(page, somewhere, monkeypa
         "python -m lenet_multi.evaluate --weights missing.safetensors",
         "lenet-multi tran",
         "scripts/no-such-script",
-        'pip install -e ".[jax]"',
+        'pip install -e ".[caffe]"',
         "curl example.org",
         "ssh node1 'cd x && python -m lenet_multi.train --epoch-count 3'",
         "ssh node1 'cd x && rm -r runs'",

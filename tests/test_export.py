@@ -22,14 +22,15 @@ from random_networks import architectures, random_parameters
 
 from lenet_multi import backends, evaluate, export, train
 from lenet_multi.architecture import PRESETS, Architecture, Conv, Dense, Flatten, Pool, lenet
-from lenet_multi.backends import load_backend
+from lenet_multi.backends import BACKENDS, WITHOUT_GPU, load_backend
 from lenet_multi.checks.float64_reference import forward
 from lenet_multi.data import load_dataset
 from lenet_multi.errors import UserError
 from lenet_multi.exporting import exporter, onnx_format, source_format
+from lenet_multi.exporting.dialects import torch as torch_dialect
 from lenet_multi.exporting.exporter import FORMATS, export_network, export_program
 from lenet_multi.exporting.fresh_process import outputs_of
-from lenet_multi.exporting.program_text import DIALECTS, Pictures, Training, program_text
+from lenet_multi.exporting.program_text import Pictures, Training, program_text
 from lenet_multi.exporting.requirements import requirements
 from lenet_multi.runs.checkpoint import load_run
 from lenet_multi.runs.weights import load_weights, save_weights
@@ -89,6 +90,21 @@ def test_an_exported_file_gives_the_logits_of_the_run_in_a_fresh_process(name, r
     np.testing.assert_allclose(found, backend.layer_outputs(net, X)["dense3"], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_run_in_any_framework_is_exported(name, small_folder, tmp_path):
+    """The logits of the ONNX file are those of the framework that trained the network."""
+    out, file = tmp_path / "run", tmp_path / "exported" / "lenet.onnx"
+    options = ["--batch-size", "32", "--epochs", "1", "--activation", "relu", "--lr", "0.1", "--device", "cpu"]
+    assert train.main(["--backend", name, "--dataset", str(small_folder), *options, "--out", str(out)]) == 0
+    assert export.main(["--weights", str(out), "--format", "onnx", "--out", str(file)]) == 0
+    architecture, X = lenet(activation="relu"), images(lenet())
+    backend = load_backend(name)
+    net = backend.LeNet(architecture, device="cpu")
+    backend.set_parameters(net, load_weights(out)[0])
+    found = outputs_of("load_onnx.py", file, X)
+    np.testing.assert_allclose(found["logits"], backend.layer_outputs(net, X)["dense3"], atol=1e-5)
+
+
 @pytest.mark.parametrize("name", formats(*FORMATS))
 def test_a_network_of_any_description_and_number_of_classes_is_exported(name, tmp_path):
     parameters, X = random_parameters(UNUSUAL), images(UNUSUAL)
@@ -143,7 +159,7 @@ def test_a_program_for_any_description_computes_the_same(name, weights, architec
 @pytest.mark.parametrize("training", [Training(), Training(3, 0.1, 64, 7, 2)], ids=["plain", "decay"])
 @pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
 @pytest.mark.parametrize("pictures", [None, Pictures()], ids=["idx", "pictures"])
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_program_imports_nothing_of_this_package_and_nothing_in_vain(name, pictures, weights, training, architecture):
     text = program_text(name, architecture, training, "net.py", weights, pictures)
     assert "lenet_multi" not in text
@@ -156,7 +172,7 @@ def test_a_program_imports_nothing_of_this_package_and_nothing_in_vain(name, pic
 
 
 @pytest.mark.parametrize("file", ['"""\nimport os\n"""\n.py', "\\N.py", "$layers.py", "\udcff.py"])
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", BACKENDS)
 def test_the_name_of_a_file_adds_nothing_to_its_program(name, file):
     usual = program_text(name, SMALL, Training(), "PROGRAM", weights=False)
     assert program_text(name, SMALL, Training(), file, weights=False) == usual
@@ -171,7 +187,7 @@ def test_the_name_of_a_file_adds_no_requirement(file):
 
 @pytest.mark.parametrize("weights", [False, True], ids=["new", "weights"])
 @pytest.mark.parametrize("pictures", [None, Pictures()], ids=["idx", "pictures"])
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_program_is_formatted(name, pictures, weights, tmp_path):
     for number, architecture in enumerate(
         (PRESETS["lenet-modern"], UNUSUAL, Architecture((1, 2, 2), (Flatten(), Dense(2))))
@@ -187,7 +203,7 @@ def test_a_program_is_formatted(name, pictures, weights, tmp_path):
 
 def printed_by(program: Path, *arguments: str) -> str:
     command = [sys.executable, program.name, *arguments]
-    environment = {**child_environment(), "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = child_environment() | WITHOUT_GPU
     done = subprocess.run(command, cwd=program.parent, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -250,6 +266,15 @@ def test_a_program_with_the_weights_of_a_run_evaluates_it(name, run, small_folde
     assert printed_by(out, str(small_folder), "--epochs", "0") == capsys.readouterr().out.strip() + " before training\n"
 
 
+@needs("jax")
+def test_the_network_of_a_program_in_flax_can_be_imported(tmp_path):
+    """With the program that the documentation shows."""
+    parameters, X = random_parameters(SMALL), images(SMALL)
+    export_program("jax", SMALL, parameters, Training(), tmp_path / "net.py")
+    found = outputs_of("load_flax.py", tmp_path / "net.py", X)["logits"]
+    np.testing.assert_allclose(found, list(forward(SMALL, parameters, X).values())[-1], atol=1e-5)
+
+
 def test_the_settings_of_a_program_are_given_or_those_of_the_run_or_of_the_preset(run):
     def settings_of(*arguments: str, run: Any = None) -> Training:
         args = export.parser().parse_args([*arguments, "--format", "source", "--out", "x"])
@@ -294,7 +319,7 @@ def odd_pictures(tmp_path) -> Path:
 
 @pytest.mark.parametrize("has_parts", [False, True], ids=["held-out", "train-and-test"])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_program_reads_the_pictures_that_a_run_reads(name, channels, has_parts, odd_pictures, tmp_path):
     if has_parts:
         for part in ("train", "test"):
@@ -438,6 +463,10 @@ def test_a_file_that_cannot_be_loaded_is_refused(name, monkeypatch, tmp_path):
         ("tensorflow", "from_logits=True", "from_logits=False", "the loss after an epoch"),
         ("mxnet", "AvgPool2D", "MaxPool2D", "the logits of"),
         ("mxnet", "trainer.step(len(y))", "trainer.step(1)", "after an epoch"),
+        ("jax", "padding=1", "padding=0", "cannot be run"),
+        ("jax", "nnx.avg_pool", "nnx.max_pool", "the logits of"),
+        ("jax", "return l,", "return 2 * l,", "the loss after an epoch"),
+        ("jax", "optax.sgd(lr)", "optax.adam(lr)", "after an epoch"),
     ),
 )
 def test_a_program_that_computes_something_else_is_refused(name, correct, wrong, told, monkeypatch, tmp_path):
@@ -463,11 +492,10 @@ def test_initial_weights_of_another_seed_are_refused(monkeypatch, tmp_path):
 
 def test_weights_in_a_wrong_order_are_refused(monkeypatch, tmp_path):
     def swapped(net: Any) -> dict[str, np.ndarray]:
-        arrays = weights(net)
+        arrays = torch_dialect.weights(net)
         return arrays | {"0.bias": arrays["0.bias"][::-1]}
 
-    weights = source_format.WEIGHTS["torch"]
-    monkeypatch.setitem(source_format.WEIGHTS, "torch", swapped)
+    monkeypatch.setattr(torch_dialect, "DIALECT", replace(torch_dialect.DIALECT, weights=swapped))
     with pytest.raises(UserError, match="the logits of"):
         export_program("torch", SMALL, random_parameters(SMALL), Training(), tmp_path / "net.py")
 
@@ -504,7 +532,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--format", "source", "--out", "a.txt"], "--out 'a.txt' is not a name that ends in .py: choose one"),
         (["--format", "source", "--out", ".py"], "--out '.py' is not a name that ends in .py: choose one"),
         (["--format", "source", "--out", ""], "--out: invalid value ''"),
-        (["--format", "source", "--backend", "jax", "--out", "a.py"], "unknown backend 'jax'"),
+        (["--format", "source", "--backend", "numpy", "--out", "a.py"], "unknown backend 'numpy'"),
         (["--format", "source", "--lr", "0", "--out", "a.py"], "--lr: invalid value '0'"),
         (["--format", "source", "--kernel-sizes", "40", "--out", "a.py"], "layer conv1: a 40 x 40 window"),
         (["--format", "source", "--weights", "no", "--out", "a.py"], "weights file 'no' does not exist"),
@@ -590,6 +618,7 @@ def test_the_requirements_pin_what_is_needed(name, needed, run, tmp_path):
         ("torch", {"numpy", "torch"}),
         ("tensorflow", {"numpy", "keras", "tensorflow"}),
         ("mxnet", {"numpy", "mxnet", *({"setuptools"} if sys.version_info >= (3, 12) else ())}),
+        ("jax", {"numpy", "jax", "flax", "optax"}),
     ),
 )
 def test_the_requirements_of_a_program_pin_what_it_imports(name, needed, tmp_path):

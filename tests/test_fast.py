@@ -1,5 +1,6 @@
 """In every backend, the fast loop computes the same function of the same parameters."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -54,6 +55,8 @@ def count_combined(name, architecture):
         case "mxnet":
             combined = module.PooledConvolution | module.PairedConvolution | module.MaximumFirst
             layers = module.fast_network(net, architecture.input_shape[1])
+        case "jax":
+            layers, combined = module.fast_layers(net.layers), module.PooledConvolution
     return sum(isinstance(layer, combined) for layer in layers)
 
 
@@ -90,7 +93,7 @@ def test_neither_loop_runs_the_other(name, small_data, monkeypatch):
         patch.setattr(plain, "train", fail)
         fast.train(fast.LeNet(PRESETS["lenet5"], device="cpu"), small_data.train, small_data.test, 1)
     for module in (fast, fast_layers(name)):
-        for part in ("Threads", "FasterNet", "Parts", "step_and_evaluation"):
+        for part in ("Threads", "FasterNet", "Parts", "step_and_evaluation", "compiled_like"):
             if hasattr(module, part):
                 monkeypatch.setattr(module, part, fail)
     plain.train(plain.LeNet(PRESETS["lenet5"], device="cpu"), small_data.train, small_data.test, 1)
@@ -130,16 +133,22 @@ PAIRS_OF_ROWS = lenet(input_shape=(2, 12, 13), conv_channels=(3, 5), kernel_size
 
 
 @pytest.mark.parametrize("backend_and_loop", EVERY_LOOP)
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(architecture=lenets() | architectures().map(without_kinks), batch_size=st.sampled_from([1, 3, 8]))
-@example(
-    architecture=Architecture((1, 9, 9), (Conv(3, 3), Conv(4, 3), Pool("avg", 2, 2), Flatten(), Dense(10))),
-    batch_size=3,
-)
-@example(architecture=PAIRS_OF_ROWS, batch_size=3)
-@example(architecture=replace(PAIRS_OF_ROWS, input_shape=(2, 14, 13)), batch_size=3)
-def test_a_step_and_the_accuracy_match_the_float64_reference(backend_and_loop, architecture, batch_size):
-    check_step(load(backend_and_loop), architecture, batch_size)
+def test_a_step_and_the_accuracy_match_the_float64_reference(backend_and_loop):
+    backend = load(backend_and_loop)
+    num_networks = 12 if backend_and_loop[0] == "jax" else 25  # JAX compiles a program for each, which takes seconds
+
+    @settings(max_examples=num_networks, deadline=None, derandomize=True)
+    @given(architecture=lenets() | architectures().map(without_kinks), batch_size=st.sampled_from([1, 3, 8]))
+    @example(
+        architecture=Architecture((1, 9, 9), (Conv(3, 3), Conv(4, 3), Pool("avg", 2, 2), Flatten(), Dense(10))),
+        batch_size=3,
+    )
+    @example(architecture=PAIRS_OF_ROWS, batch_size=3)
+    @example(architecture=replace(PAIRS_OF_ROWS, input_shape=(2, 14, 13)), batch_size=3)
+    def steps_match(architecture, batch_size):
+        check_step(backend, architecture, batch_size)
+
+    steps_match()
 
 
 def check_step(backend, architecture, batch_size):
@@ -267,7 +276,7 @@ trained = []
 for fast in (True, True, False):
     backend = load_backend(sys.argv[1], fast)
     net = backend.LeNet(PRESETS["lenet5"], device="cpu")
-    backend.train(net, data, data, num_epochs=3, lr=0.5, batch_size=32)
+    backend.train(net, data, data, num_epochs=3, lr=0.5, batch_size=50)
     trained.append(np.concatenate([value.ravel() for value in backend.get_parameters(net).values()]))
 assert (trained[0] == trained[1]).all()
 np.testing.assert_allclose(trained[0], trained[2], atol=1e-5)
@@ -308,7 +317,7 @@ import os
 before = dict(os.environ)
 from lenet_multi import installed_backends, load_backend
 from lenet_multi.system.process import child_environment
-for name in sorted(installed_backends(), key=("torch", "mxnet", "tensorflow").index):
+for name in sorted(installed_backends(), key=lambda name: name == "tensorflow"):
     for fast in (True, False):
         load_backend(name, fast)
         assert child_environment() == before, set(child_environment().items()) ^ set(before.items())
@@ -345,6 +354,104 @@ def test_an_unsupported_network_runs_the_plain_loop_with_a_single_note(small_dat
     assert capsys.readouterr().err == (
         "note: PyTorch has no fast loop for this network on this device: running the plain loop\n"
     )
+
+
+JAX_CHANGES = {
+    "strides": ("strides", 2),
+    "a dilated kernel": ("kernel_dilation", 2),
+    "a dilated input": ("input_dilation", 2),
+    "groups": ("feature_group_count", 3),
+    "another padding": ("padding", "SAME"),
+    "no bias": ("use_bias", False),
+    "a mask": ("mask", "any"),
+    "an oblong kernel": ("kernel_size", (5, 3)),
+    "half precision": ("dtype", "bfloat16"),
+    "parameters of half precision": ("param_dtype", "bfloat16"),
+}
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+@pytest.mark.parametrize(("setting", "value"), JAX_CHANGES.values(), ids=JAX_CHANGES.keys())
+def test_convolutions_with_other_settings_run_the_plain_loop_of_jax(setting, value):
+    backend = load_backend("jax", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    assert backend.has_fast_loop(net)
+    setattr(net.layers[0], setting, value)
+    assert not backend.has_fast_loop(net)
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window_shape": (2, 2), "strides": (2, 2), "padding": ((1, 1), (1, 1))},
+        {"window_shape": (2, 2)},
+        {"window_shape": (2, 2), "strides": (2, 2), "count_include_pad": False},
+    ],
+    ids=["padding", "default stride", "zeros that do not count"],
+)
+def test_poolings_with_other_settings_run_the_plain_loop_of_jax(options):
+    backend: Any = load_backend("jax", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    net.layers[2] = partial(backend.nnx.avg_pool, **options)
+    assert not backend.has_fast_loop(net)
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+def test_a_subclass_of_a_layer_runs_the_plain_loop_of_jax():
+    backend: Any = load_backend("jax", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+
+    class Doubled(backend.nnx.Linear):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+    net.layers[-1] = Doubled(84, 10, rngs=backend.nnx.Rngs(0))
+    assert not backend.has_fast_loop(net)
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
+def test_jax_compiles_a_step_for_each_batch_size_and_equal_networks_share_it(fast, small_data, caplog):
+    backend: Any = load_backend("jax", fast=fast)
+    counts = []
+    with caplog.at_level(logging.WARNING, "jax"), backend.jax.log_compiles():
+        for seed in range(2):
+            net = backend.LeNet(lenet(dense_units=(11,)), seed=seed, device="cpu")
+            backend.train(net, small_data.train, small_data.test, 2, lr=0.1, batch_size=60)
+            counts.append(sum("XLA compilation of jit(" in text and "step" in text for text in caplog.messages))
+    assert counts == [2, 2]
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+def test_an_unknown_layer_runs_the_plain_loop_of_jax(small_data, capsys):
+    note_no_fast_loop.cache_clear()
+    backend = load_backend("jax", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    net.layers[1] = abs
+    assert not backend.has_fast_loop(net)
+    backend.train(net, small_data.train, small_data.test, 1)
+    assert "note: JAX has no fast loop for this network on this device" in capsys.readouterr().err
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+def test_steps_in_one_scan_train_like_single_steps(small_data):
+    """On a GPU one call scans the batches up to a report, with the network's own layers."""
+    backend: Any = load_backend("jax", fast=True)
+    trained = []
+    for on_cpu in (True, False):
+        net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+        compiled = backend.CompiledNetwork(backend.nnx.graphdef(net), on_cpu)
+        data = backend.on_device(small_data.train, backend.framework_device("cpu"))
+        sums = (np.float32(0), np.int32(0))
+        indices = list(BatchSampler(100, 30, seed=0))  # the last batch is smaller
+        parameters, sums = compiled.steps(backend.nnx.state(net), sums, data, indices, 0.5)
+        backend.nnx.update(net, parameters)
+        trained.append((float(sums[0]), int(sums[1]), backend.get_parameters(net)))
+    assert trained[0][0] == pytest.approx(trained[1][0], rel=1e-5)
+    assert trained[0][1] == trained[1][1]
+    for name, value in trained[0][2].items():
+        np.testing.assert_allclose(value, trained[1][2][name], atol=1e-5, err_msg=name)
 
 
 def test_a_run_of_an_unsupported_network_is_recorded_as_plain(small_folder, tmp_path, monkeypatch):

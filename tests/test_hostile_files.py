@@ -31,7 +31,8 @@ from lenet_multi.architecture import (
     Pool,
     lenet,
 )
-from lenet_multi.backends import BACKENDS
+from lenet_multi.backends import load_backend, num_threads
+from lenet_multi.backends.sharing import LONGEST_NODE
 from lenet_multi.comparison.folder import MAX_PLAN, stored_plan
 from lenet_multi.comparison.plan import Plan
 from lenet_multi.data import DataError, Split, load_dataset
@@ -45,9 +46,7 @@ from lenet_multi.runs.outputs import history, summary, title
 from lenet_multi.runs.trained_network import load_trained_network
 from lenet_multi.runs.weights import MAX_HEADER, WeightsError, load_weights, save_weights
 from lenet_multi.system import memory
-from lenet_multi.system.machine import available_cores
 from lenet_multi.system.memory import available_memory
-from lenet_multi.system.sharing import LONGEST_NODE
 from lenet_multi.system.stderr import say
 from lenet_multi.training.curves import draw_curves, png
 from lenet_multi.training.points import Point
@@ -311,7 +310,7 @@ def test_a_network_that_does_not_fit_under_the_limit_of_a_process_is_refused_and
 ):
     """A framework without memory may end the process: TensorFlow's convolutions do."""
     network = Architecture((1, 28, 28), (Conv(1, 5, 400, "sigmoid"), Pool("max", 400, 400), Flatten(), Dense(10)))
-    threads = runs_memory.THREAD_SPACE * (runs_memory.THREADS[BACKENDS[backend]] + available_cores())
+    threads = runs_memory.THREAD_SPACE * num_threads(load_backend(backend))
     need = training_memory(network, 8) + threads
     limits = [700 * 10**6, need * 11 // 10, need * 2, need * 4]
     statuses, lines = limited(backend, limits, "checked", network, tmp_path)

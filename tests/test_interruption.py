@@ -45,8 +45,6 @@ def start(folder):
                 stderr=subprocess.PIPE,
                 text=True,
                 env=UNSET,
-                # A shell's background job, as these tests may be, or nohup hand down what is to be ignored.
-                preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
             )
         )
         return processes[-1]

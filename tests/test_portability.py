@@ -300,8 +300,6 @@ def test_ctrl_c_lets_a_command_end_that_has_received_it_too(windows, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell's background job, as these tests may be, hands down that Ctrl-C is to be ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         assert process.stderr is not None

@@ -111,7 +111,7 @@ def weights(original):
 @needs_two
 def test_correct_ports_agree_in_every_pair_of_frameworks(original, weights):
     ports = {"tensorflow": keras_port, "mxnet": gluon_port}
-    networks = [original, *(ports[name](weights) for name in INSTALLED if name != "torch")]
+    networks = [original, *(build(weights) for name, build in ports.items() if name in INSTALLED)]
     for reference in networks:
         for port in networks:
             report = compare_networks(reference, port, X)
@@ -1224,13 +1224,14 @@ def test_a_keras_network_that_is_not_built_is_refused_and_not_built(build):
 
 
 @needs("tensorflow")
+@needs("jax")
 def test_the_documented_examples_print_the_documented_reports(capsys):
     """The printed reports equal the documented ones, except for the sizes of errors."""
     text = (Path(__file__).parent.parent / "docs" / "ports.md").read_text()
     examples = re.findall(
         r"```python\n([^`]*?)```\n(?:(?!```).)*?<!-- output -->\n\n```text\n(.*?)```", text, flags=re.S
     )
-    assert len(examples) == 3
+    assert len(examples) == 4
 
     def without_numbers(printed):
         return re.sub(r"\d\.\de[+-]\d\d", "#", printed).split()

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import UNKNOWN_BACKEND
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from lenet_multi.architecture import PRESETS
+from lenet_multi.backends import ALIASES, BACKENDS, NEWEST_PYTHON
 from lenet_multi.runs.checkpoint import Run, save_checkpoint
 from lenet_multi.training.settings import Settings
 
@@ -37,7 +39,7 @@ def pins(path: Path) -> dict[str, str]:
 
 TORCH = pins(CONSTRAINTS[0])["torch"]
 PROGRAMS = ["basename", "bash", "cat", "chmod", "cmp", "comm", "cut", "dirname", "env", "flock", "grep", "head", "ln"]
-PROGRAMS += ["mkdir", "rm", "sed", "sort", "tail", "uname"]
+PROGRAMS += ["mkdir", "rm", "sed", "sort", "tail", "tr", "uname"]
 
 # Stands in for Python {version}: tells its version, creates environments that are copies of itself, and notes what pip
 # is asked to install.
@@ -64,14 +66,15 @@ class Machine:
         self.bin = folder / "bin"
         self.home = folder / "home"
         self.log = folder / "pip.log"
-        for made in (self.clone / "scripts", self.bin, self.home):
+        for made in (self.bin, self.home):
             made.mkdir(parents=True)
         for program in PROGRAMS:
             (self.bin / program).symlink_to(shutil.which(program) or program)
-        for script in ("setup", "pytorch-index"):
-            shutil.copy(ROOT / "scripts" / script, self.clone / "scripts")
+        files = ["scripts/setup", "scripts/pytorch-index", "scripts/train", "pyproject.toml"]
+        for file in (*files, "lenet_multi/backends/__init__.py"):
+            (self.clone / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, self.clone / file)
         shutil.copytree(ROOT / "constraints", self.clone / "constraints")
-        shutil.copy(ROOT / "pyproject.toml", self.clone)
 
     def add_program(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,10 +88,13 @@ class Machine:
         )
         self.add_program(self.bin / (path or f"python{version}"), text)
 
-    def setup(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         environment = {"PATH": str(self.bin), "HOME": str(self.home), **variables}
-        command = ["bash", str(self.clone / "scripts" / "setup"), *arguments]
+        command = ["bash", str(self.clone / "scripts" / script), *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    def setup(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        return self.run("setup", *arguments, **variables)
 
     def chosen(self, *arguments: str, **variables: str) -> str:
         """The Python version of the environment that is set up."""
@@ -111,8 +117,9 @@ def machine(tmp_path) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.mark.parametrize(("extra", "version"), [("torch", "3.14"), ("tensorflow", "3.13"), ("mxnet", "3.12")])
-def test_a_backend_gets_the_newest_python_that_it_supports(machine, extra, version):
+@pytest.mark.parametrize("extra", BACKENDS)
+def test_a_backend_gets_the_newest_python_that_it_supports(machine, extra):
+    version = "{}.{}".format(*NEWEST_PYTHON.get(extra, (3, 14)))
     for there in ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15"):
         machine.add_python(there)
     assert machine.chosen(extra) == version
@@ -149,10 +156,9 @@ def test_an_environment_is_made_once_for_each_python(machine):
     machine.add_python("3.12")
     machine.add_python("3.13")
     for _ in range(2):
-        assert machine.chosen("torch") == "3.13"
-        assert machine.chosen("tensorflow") == "3.13"
-        assert machine.chosen("mxnet") == "3.12"
-    assert re.findall(r"\[(\w+)\]$", machine.log.read_text(), flags=re.M) == ["torch", "tensorflow", "mxnet"]
+        for name in BACKENDS:
+            assert machine.chosen(name) == ("3.12" if name == "mxnet" else "3.13")
+    assert re.findall(r"\[(\w+)\]$", machine.log.read_text(), flags=re.M) == list(BACKENDS)
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints/3.13.txt"])
@@ -185,7 +191,7 @@ def test_an_environment_that_cannot_be_created_is_an_error(machine):
 def test_the_environment_of_the_tests_is_ready_for_every_backend(machine):
     machine.add_python("3.12")
     machine.chosen("test")
-    for extra in ("torch", "tensorflow", "mxnet", "all"):
+    for extra in (*BACKENDS, "all"):
         machine.chosen(extra)
     assert len(machine.log.read_text().splitlines()) == 1
 
@@ -305,15 +311,26 @@ def test_a_resumed_run_gets_the_environment_of_its_backend(machine, backend, ver
     settings = Settings("synthetic", "", 10, 10, 1, 2, 0.1, seed=0)
     parameters = {name: np.zeros(shape, np.float32) for name, shape in architecture.parameter_shapes.items()}
     save_checkpoint(machine.clone, Run(architecture, settings, backend, "plain"), parameters)
-    shutil.copy(ROOT / "scripts" / "train", machine.clone / "scripts")
-    command = ["bash", str(machine.clone / "scripts" / "train"), "--resume", "--out", str(machine.clone)]
-    subprocess.run(command, env={"PATH": str(machine.bin), "HOME": str(machine.home)}, check=True)
+    done = machine.run("train", "--resume", "--out", str(machine.clone))
+    assert done.returncode == 0, done.stderr
     assert f"constraints/{version}.txt" in machine.log.read_text()
     assert f"[{backend}]" in machine.log.read_text()
 
 
+@pytest.mark.parametrize("name", ALIASES)
+def test_an_alias_gets_the_environment_of_its_backend(machine, name):
+    machine.add_python("3.12")
+    assert machine.run("train", "--backend", name).returncode == 0
+    assert f"[{ALIASES[name]}]" in machine.log.read_text()
+
+
+def test_an_unknown_backend_is_the_error_that_train_gives(machine):
+    done = machine.run("train", "--backend=caffe")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {UNKNOWN_BACKEND}\n")
+
+
 def test_an_unknown_extra_is_an_error(machine):
-    assert "'jax' is not an extra of the package: choose one of torch" in machine.error("jax")
+    assert "'caffe' is not an extra of the package: choose one of torch" in machine.error("caffe")
 
 
 @pytest.mark.parametrize("script", ["setup", "train"])
@@ -416,7 +433,7 @@ def installed_torch(machine: Machine, extra: str = "torch", **variables: str) ->
     """The version of PyTorch that a real Python installs."""
     (machine.clone / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "lenet-multi"\n'
+        '[project]\nname = "lenet-multi"\n[project.optional-dependencies]\nall = ["lenet-multi[torch]"]\n'
     )
     (machine.clone / "backend.py").write_text(BUILD_BACKEND)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -97,6 +97,15 @@ def test_gluon_takes_every_step_with_its_trainer(thousand, count_calls):
     assert calls == {"step": NUM_BATCHES * EPOCHS}
 
 
+@needs("jax")
+def test_jax_takes_every_step_with_one_compiled_function(thousand, count_calls):
+    backend = load_backend("jax")
+    count_calls(backend, "train_step")
+    calls = count_calls(backend.nnx.Optimizer, "update")
+    assert train.main(["--backend", "jax", *thousand]) == 0
+    assert calls == {"train_step": NUM_BATCHES * EPOCHS, "update": 1}  # it is called while the step is compiled
+
+
 def disable_updates(name, monkeypatch):
     """Make the framework's update step leave all weights unchanged."""
     backend = load_backend(name)
@@ -107,6 +116,8 @@ def disable_updates(name, monkeypatch):
             monkeypatch.setattr(backend.keras.optimizers.SGD, "update_step", lambda *_: None)
         case "mxnet":
             monkeypatch.setattr(backend.gluon.Trainer, "step", lambda *_: None)
+        case "jax":
+            monkeypatch.setattr(backend.nnx.Optimizer, "update", lambda *_: None)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -168,6 +179,11 @@ EDITS = [
     ("mxnet", "train", "trainer.step(len(y))", "print('EDITED'); trainer.step(len(y))", NUM_BATCHES * EPOCHS),
     ("mxnet", "train", "l = loss(y_hat, y)", "print('EDITED'); l = loss(y_hat, y)", NUM_BATCHES * EPOCHS),
     ("mxnet", "evaluate_accuracy", "num_examples += len(y)", "print('EDITED'); num_examples += len(y)", EPOCHS),
+    ("jax", "train", "num_examples += len(y)", "print('EDITED'); num_examples += len(y)", NUM_BATCHES * EPOCHS),
+    # A compiled function runs in Python once, while it is compiled.
+    ("jax", "train_step", "optimizer.update(", "print('EDITED'); optimizer.update(", 1),
+    ("jax", "loss", "y_hat = net(X)", "print('EDITED'); y_hat = net(X)", 1),
+    ("jax", "evaluate_accuracy", "num_examples += len(y)", "print('EDITED'); num_examples += len(y)", EPOCHS),
 ]
 
 

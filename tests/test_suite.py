@@ -10,7 +10,7 @@ from lenet_multi import backends
     ("required", "told"),
     [
         ("torch,mxnet", "LENET_MULTI_REQUIRE_BACKENDS: the mxnet backend needs MXNet"),
-        ("torch,jax", "LENET_MULTI_REQUIRE_BACKENDS: unknown backend 'jax'"),
+        ("torch,caffe", "LENET_MULTI_REQUIRE_BACKENDS: unknown backend 'caffe'"),
     ],
 )
 def test_a_run_without_a_required_backend_is_refused(required, told, monkeypatch):
@@ -28,8 +28,8 @@ def test_a_run_with_the_required_backends_starts(required, monkeypatch):
 
 def test_a_test_of_an_absent_backend_is_skipped_and_says_why():
     assert needs("torch").args == (False,)
-    mark = needs("jax")
+    mark = needs("caffe")
     assert mark.args == (True,)
-    assert mark.kwargs["reason"] == 'needs the jax backend (not installed: pip install "lenet-multi[jax]")'
-    with pytest.raises(pytest.skip.Exception, match="needs the jax backend"):
-        Absent("jax").numpy.array([1])
+    assert mark.kwargs["reason"] == 'needs the caffe backend (not installed: pip install "lenet-multi[caffe]")'
+    with pytest.raises(pytest.skip.Exception, match="needs the caffe backend"):
+        Absent("caffe").numpy.array([1])

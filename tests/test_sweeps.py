@@ -20,6 +20,7 @@ import pytest
 from conftest import listening_addresses, needs, write_folder
 
 from lenet_multi import compare
+from lenet_multi.backends.sharing import CORES, cores_each, job_variables, jobs_at_a_time, node_name, thread_variables
 from lenet_multi.comparison import ray_engine
 from lenet_multi.comparison.progress import ERASE, Progress
 from lenet_multi.comparison.ray_driver import gpu_share, threads_of_cluster
@@ -33,7 +34,6 @@ from lenet_multi.runs.weights import load_weights, save_weights
 from lenet_multi.system import child_processes
 from lenet_multi.system.machine import available_cores, version_of
 from lenet_multi.system.process import child_environment
-from lenet_multi.system.sharing import CORES, cores_each, job_variables, jobs_at_a_time, node_name, thread_variables
 
 EPOCHS = 40  # some seconds: a run must not end before the other has begun
 SEEDS = (0, 1)
@@ -83,8 +83,6 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
                 stderr=subprocess.PIPE,
                 text=True,
                 env={**child_environment(), **variables},
-                # A shell's background job, as these tests may be, or nohup hand down what is to be ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
             )
         )
         return processes[-1]
@@ -162,7 +160,7 @@ def stored(out: Path) -> dict:
 def test_a_process_gets_its_share_of_the_cores_unless_the_user_says_otherwise(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
-    assert thread_variables(2) == {"OMP_NUM_THREADS": "2", "TF_NUM_INTRAOP_THREADS": "5"}
+    assert thread_variables(2) == {"OMP_NUM_THREADS": "2", "TF_NUM_INTRAOP_THREADS": "5", "PJRT_NPROC": "2"}
     assert cores_each(10**6) == 1
     cores = available_cores()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "6")

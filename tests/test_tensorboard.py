@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import INSTALLED
+from conftest import INSTALLED, imported_frameworks
 from PIL import Image
 
 from lenet_multi import train
+from lenet_multi.backends import packages_of
 from lenet_multi.runs import trainer
 from lenet_multi.runs.checkpoint import load_checkpoint, load_run
 from lenet_multi.runs.tensorboard import COLUMNS, MAX_KERNELS, SCALE, kernel_picture
@@ -75,7 +76,7 @@ def test_tensorboard_reads_the_figures_of_the_history(name, loop, quick, tmp_pat
     speeds = steps_and_values(out, "examples_per_sec")[1]
     # Each is that of its epoch; the run's is their harmonic mean.
     mean = 3 / sum(1 / speed for speed in speeds)
-    assert mean == pytest.approx(load_run(out).segments[-1].examples_per_sec, rel=1e-3)
+    assert mean == pytest.approx(load_run(out).segments[-1].examples_per_sec, rel=1e-3, abs=0.06)  # it is rounded
 
     assert found.Tags()["images"] == ["conv1.weight"]
     pictures = found.Images("conv1.weight")
@@ -143,11 +144,11 @@ import sys
 from lenet_multi import train
 assert train.main({["--backend", name, *quick, "--epochs", "1", "--out", str(tmp_path / "run")]!r}) == 0
 assert "tensorboard" in sys.modules
-print([name for name in ("torch", "tensorflow", "mxnet") if name in sys.modules])
+print({imported_frameworks()})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str([name])
+    assert done.stdout.splitlines()[-1] == str(sorted(packages_of(name)))
 
 
 def refused(arguments, capsys) -> str:

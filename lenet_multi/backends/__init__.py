@@ -11,29 +11,51 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from lenet_multi.errors import UserError
+from lenet_multi.system.machine import available_cores
 from lenet_multi.system.memory import address_space_left, in_words, is_lack_of_memory
 from lenet_multi.system.process import limit_openmp_spinning, track_environment_changes
 from lenet_multi.system.stderr import say
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from lenet_multi.backends.interface import Backend, FastBackend
 
 # plain: the loop in this package, which the documentation shows; fast: the loop in `lenet_multi.fast`.
 LOOPS = ("plain", "fast")
 # The name of a backend's module, which is also that of the framework's package, and the framework's title.
-BACKENDS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
-ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet"}
+BACKENDS = {
+    "torch": "PyTorch",
+    "tensorflow": "TensorFlow",
+    "mxnet": "MXNet",
+    "jax": "JAX",
+}
+ALIASES = {"pytorch": "torch", "keras": "tensorflow", "gluon": "mxnet", "flax": "jax"}
+# The packages that a backend imports besides its framework. Its extra installs them.
+OTHER_PACKAGES = {"tensorflow": ("keras",), "jax": ("flax", "optax")}
 # The newest Python that a framework supports, if newer ones exist. A test compares it with pyproject.toml's markers and
 # with constraints/.
 NEWEST_PYTHON = {"tensorflow": (3, 13), "mxnet": (3, 12)}
 # With less address space than this, PyTorch and MXNet end the process when they are imported. Measured: PyTorch 2.13 and
 # MXNet 1.9 need 0.7 GB, TensorFlow 2.21 1.3 GB.
 LEAST_ADDRESS_SPACE = 600 * 10**6
+# The environment variable that limits the threads of a framework to so many cores.
+THREAD_VARIABLES = {
+    "torch": "OMP_NUM_THREADS",
+    "tensorflow": "TF_NUM_INTRAOP_THREADS",
+    "mxnet": "OMP_NUM_THREADS",
+    "jax": "PJRT_NPROC",
+}
+# The threads of a framework: a number, and how many more for each core. Measured with 1 and 2 cores, JAX's also with 16.
+THREADS = {"torch": (2, 1), "tensorflow": (14, 1), "mxnet": (2, 1), "jax": (8, 3)}
+# The environment of a process that computes on the CPU only. JAX with its CUDA plugin fails if it finds no GPU, unless it
+# is told not to look for one.
+WITHOUT_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 MORE_MEMORY = "free some memory, or raise the limit of this process (ulimit -v)"
 
 
 def canonical_name(name: str) -> str:
-    """The canonical name, `torch`, `tensorflow` or `mxnet`, for a name or an alias.
+    """The canonical name, such as `torch`, for a name or an alias.
 
     Raises:
         UserError: if the name is unknown; the message lists the known ones.
@@ -45,11 +67,24 @@ def canonical_name(name: str) -> str:
     return canonical
 
 
+def packages_of(*names: str) -> tuple[str, ...]:
+    """The packages that backends import, by their canonical names: each framework, then what is built on it."""
+    return tuple(
+        package for name in names for package in (name, *OTHER_PACKAGES.get(name, ()))
+    )
+
+
 def installed_backends() -> tuple[str, ...]:
-    """The canonical names of the backends whose framework is installed. Imports no framework."""
-    specs = {name: find_spec(name) for name in BACKENDS}
+    """The canonical names of the backends whose packages are all installed. Imports no framework."""
+    return tuple(
+        name for name in BACKENDS if all(map(_is_installed, packages_of(name)))
+    )
+
+
+def _is_installed(package: str) -> bool:
+    spec = find_spec(package)
     # A plain folder with a framework's name is not the framework: its spec has no origin.
-    return tuple(name for name, spec in specs.items() if spec and spec.origin)
+    return spec is not None and spec.origin is not None
 
 
 def why_unsupported(name: str) -> str | None:
@@ -136,7 +171,7 @@ def load_backend(name: str, fast: bool = False) -> Backend:
     """Import a backend and its framework.
 
     Args:
-        name: `torch`, `tensorflow`, `mxnet` or an alias.
+        name: of the backend, as in `BACKENDS`, or an alias.
         fast: load the backend with the fast loop (`lenet_multi.fast`) instead of the plain one. Its settings hold for
             the whole process: load it before the plain one, and compare speeds only between separate processes.
 
@@ -167,6 +202,13 @@ def load_backend(name: str, fast: bool = False) -> Backend:
         gc.collect()
         gc.freeze()
     return backend
+
+
+def num_threads(backend: Backend) -> int:
+    """How many threads a loaded backend's framework has on this machine, at most."""
+    module = cast("ModuleType", backend)
+    number, for_each_core = THREADS[module.__name__.rpartition(".")[2]]
+    return number + for_each_core * available_cores()
 
 
 def _import_failure(name: str, problem: Exception) -> str:

@@ -3,7 +3,7 @@
 Every backend follows these definitions:
 
 - **Network.** A network is built from an `Architecture`. Its weights start Xavier-uniform and its biases start at zero.
-  By default PyTorch draws the biases at random, and the book keeps that default; TensorFlow and MXNet start them at
+  By default PyTorch draws the biases at random, and the book keeps that default; the other frameworks start them at
   zero, and so does every backend here.
 - **Data.** Pixels are scaled from [0, 255] to [0, 1], with no other preprocessing. Every epoch shuffles all examples, in
   an order that depends only on the seed and the epoch. All backends therefore see the same batches.
@@ -33,7 +33,8 @@ from lenet_multi.architecture import Architecture
 from lenet_multi.data import BatchSampler, Split
 from lenet_multi.training.recorder import Recorder
 
-Network = Any  # the framework's class: torch.nn.Module, keras.Sequential, gluon.nn.HybridSequential
+# The framework's class: torch.nn.Module, keras.Sequential, gluon.nn.HybridSequential, flax.nnx.Sequential.
+Network = Any
 DataIter = Iterable[Any]  # yields (X, y), tensors of the framework
 
 

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import choose_backends, load_backend
+from lenet_multi.backends import choose_backends, load_backend, packages_of
 from lenet_multi.checks.distributed_checks import distributed_checks
 from lenet_multi.checks.fixture import BATCH_SIZE, Fixture, examples_for
 from lenet_multi.checks.parity_checks import PARITY_CHECKS, CheckResult, ParityCheck, run_checks
 from lenet_multi.checks.parity_table import as_json, failures, result_row, table_row
 from lenet_multi.data import Dataset
+from lenet_multi.distributed import require_engine
 from lenet_multi.errors import UserError
 from lenet_multi.fast import loop_of
 from lenet_multi.runs.memory import require_memory
@@ -70,7 +71,7 @@ class ParityRun:
         yield table_row("check", "tolerance", [" ".join([name, versions.get(name, "")]).strip() for name in self.names])
         for result in run_checks(fixture, self.backends, self.checks):
             self.results.append(result)
-            yield result_row(result, self.names)
+            yield result_row(result, self.names, self.left_out)
         yield from self.failures
         failed = sum(not result.passed for result in self.results)
         outcome = f"{failed} of {len(self.results)} checks fail" if failed else f"all {len(self.results)} checks pass"
@@ -86,7 +87,7 @@ class ParityRun:
             "lr": self.fixture.lr,
             "loops": self.loops,
             "device": self.fixture.device,
-            "machine": describe_machine(*self.backends, "numpy"),
+            "machine": describe_machine(*packages_of(*self.backends), "numpy"),
             "seconds": round(self.seconds, 1),
             "backends": {
                 name: self.backends[name].VERSION if name in self.backends else "not installed" for name in self.names
@@ -118,13 +119,17 @@ def prepare_parity_run(
         workers: numbers of workers, each for a check 12.
 
     Raises:
-        UserError: as `choose_backends`, when a device is unknown, or when the data set is too small.
+        UserError: as `choose_backends`, when a device is unknown, when the data set is too small, or when a backend
+            that is named trains in one process only and there are to be several.
     """
     if workers and loop == "fast":
         raise UserError("--workers: the fast loop runs in one process: omit --fast")
     if workers and not ON_POSIX:
         raise UserError("--workers needs Linux or macOS: omit it")
     names, left_out = choose_backends(backends)
+    if workers and backends != "all":
+        for name in names:
+            require_engine(name)
     dataset = load()
     architecture = architecture.for_data(dataset.image_shape, dataset.num_classes)
     fixture = Fixture(architecture, dataset, device, seed, lr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,16 @@ def table_row(title: str, tolerance: str, cells: Sequence[str]) -> str:
     return f"{title:{TITLE_WIDTH}}{tolerance:>10}{''.join(text.rjust(CELL_WIDTH) for text in cells)}"
 
 
-def result_row(result: CheckResult, names: Sequence[str]) -> str:
-    """The line of a check, with a cell for each of these backends."""
-    cells = [cell(result.measurements.get(name)) for name in names]
+def result_row(result: CheckResult, names: Sequence[str], left_out: Collection[str] = ()) -> str:
+    """The line of a check, with a cell for each of these backends, some of which are left out of all checks."""
+    cells = ["not installed" if name in left_out else cell(result.measurements.get(name)) for name in names]
     return table_row(f"{result.check.number:2} {result.check.title}", f"{result.check.tolerance:g}", cells)
 
 
 def cell(measurement: Measurement | None) -> str:
     """The error, and `pass` or `FAIL`."""
     if measurement is None:
-        return "not installed"
+        return "not measured"
     error = f"{measurement.error:.3g}" if measurement.tolerance else f"{measurement.error:g}"
     return f"{error} {'pass' if measurement.passed else 'FAIL'}"
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
+from lenet_multi.backends.sharing import cores_each, job_variables
 from lenet_multi.comparison.progress import Progress
 from lenet_multi.runs.checkpoint import Run
 from lenet_multi.system import child_processes
 from lenet_multi.system.child_processes import ChildProcess, stop_all
 from lenet_multi.system.option_parser import option_words
-from lenet_multi.system.sharing import cores_each, job_variables
 from lenet_multi.system.signals import exit_on_termination
 from lenet_multi.system.stderr import say
 

@@ -6,7 +6,7 @@ import gc
 from functools import partial
 from pathlib import Path
 
-from lenet_multi.backends import installed_backends
+from lenet_multi.backends import installed_backends, packages_of
 from lenet_multi.comparison.findings import ComparedNetwork, examine, predictions_and_confidence
 from lenet_multi.comparison.folder import COMPARISON, CURVES_PNG, CURVES_SVG, REPORT, to_json
 from lenet_multi.comparison.page import page
@@ -81,4 +81,4 @@ def _parameters(folder: Path) -> Parameters:
 def _packages(plan: Plan) -> list[str]:
     """The packages whose versions affect the figures."""
     installed = [name for name in plan.backends if name in installed_backends()]
-    return [*installed, *(["keras"] if "tensorflow" in installed else []), "numpy"]
+    return [*packages_of(*installed), "numpy"]

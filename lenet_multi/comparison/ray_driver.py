@@ -13,9 +13,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from lenet_multi.backends.sharing import cores_each
 from lenet_multi.comparison.ray_task import Outcome, RemoteCase, Setup, Terms, train_case
 from lenet_multi.system.parent_watch import end_with_parent
-from lenet_multi.system.sharing import cores_each
 
 MAX_RETRIES = 3  # of a case whose node was lost
 MOST_ON_GPU = 8  # cases that share a GPU: each of them needs a few hundred megabytes for its framework

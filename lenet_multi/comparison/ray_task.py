@@ -13,13 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from lenet_multi.backends import THREAD_VARIABLES
+from lenet_multi.backends.sharing import job_variables
 from lenet_multi.errors import UserError
 from lenet_multi.runs.checkpoint import CHECKPOINT
 from lenet_multi.runs.options import DEFAULTS, run_parser
 from lenet_multi.runs.selection import dataset_from, shape_of_weights
 from lenet_multi.system.child_processes import run_quietly
 from lenet_multi.system.machine import version_of
-from lenet_multi.system.sharing import THREADS, job_variables
 
 PACKAGE = "lenet-multi"
 Files = dict[str, bytes]  # content by path in the run's folder
@@ -62,7 +63,7 @@ class Terms:
     digest: str
     version: str | None
     threads: dict[str, str] = field(
-        default_factory=lambda: {name: os.environ[name] for name in THREADS if name in os.environ}
+        default_factory=lambda: {name: os.environ[name] for name in THREAD_VARIABLES.values() if name in os.environ}
     )
     num_threads: int = 1
     jobs: int = 0

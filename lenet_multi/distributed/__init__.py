@@ -1,8 +1,8 @@
 """Data-parallel training: several processes, the workers, each compute a share of every batch.
 
-`torch`, `tensorflow` and `mxnet` here have the same functions in the same order, and `interface` documents them. Each
-uses its framework's own engine to add up the gradients of the workers. The batches, their order and the learning rate
-are those of one process, so the workers compute the run of one process, up to rounding.
+The modules of the backends here have the same functions in the same order, and `interface` documents them. Each uses its
+framework's own engine to add up the gradients of the workers. The batches, their order and the learning rate are those
+of one process, so the workers compute the run of one process, up to rounding.
 
 A process is a worker if the environment says so, in the variables that the framework's own tools set. `launch` sets
 them too.
@@ -30,15 +30,30 @@ WORKER_VARIABLES = {
 LOST_CONNECTION = "the connection to the other workers failed"  # begins an error
 
 
+def require_engine(backend_name: str) -> None:
+    """Check that a backend, given by its canonical name, can train with several workers.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    if backend_name not in WORKER_VARIABLES:
+        raise UserError(
+            f"the {backend_name} backend trains in one process only: for several workers, choose one of "
+            f"{', '.join(WORKER_VARIABLES)}"
+        )
+
+
 def is_worker(backend_name: str) -> bool:
     """Whether the environment makes this process one of several workers.
 
     Args:
-        backend_name: canonical name.
+        backend_name: canonical name. A backend that trains in one process only has no workers.
 
     Raises:
         UserError: if `TF_CONFIG` is damaged: each worker would train alone.
     """
+    if backend_name not in WORKER_VARIABLES:
+        return False
     values = [os.environ.get(name, "") for name in WORKER_VARIABLES[backend_name]]
     if backend_name != "tensorflow" or not values[0]:
         return all(values)

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Queue
 
+from lenet_multi.backends.sharing import cores_each, thread_variables
 from lenet_multi.distributed import LOST_CONNECTION
 from lenet_multi.distributed.environment import LOCAL, Variables
 from lenet_multi.system.parent_watch import PARENT_PIPE
 from lenet_multi.system.process import child_environment
-from lenet_multi.system.sharing import cores_each, thread_variables
 
 END_SECONDS = 10  # for the others to end, after one has failed
 FAILED_STATUS = 1

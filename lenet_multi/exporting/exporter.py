@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import require_installed
+from lenet_multi.backends import BACKENDS, packages_of, require_installed
 from lenet_multi.checks.float64_reference import forward
 from lenet_multi.errors import UserError
 from lenet_multi.exporting import gluon_format, keras_format, onnx_format, source_format, torch_format
@@ -56,8 +56,7 @@ FORMATS = {
 }
 CLASSES = "classes.txt"
 SOURCE, SOURCE_ENDING = "source", ".py"
-SOURCE_MODULES = {"torch": ("torch",), "tensorflow": ("keras", "tensorflow"), "mxnet": ("mxnet",)}
-PROGRAM_MODULES = {"numpy", "PIL", "safetensors", *(name for names in SOURCE_MODULES.values() for name in names)}
+PROGRAM_MODULES = {"numpy", "PIL", "safetensors", *(module for name in BACKENDS for module in packages_of(name))}
 
 
 def export_network(
@@ -133,7 +132,7 @@ def export_program(
     """
     require_installed(backend)
     names = [REQUIREMENTS, *([CLASSES] if class_names else []), out.name]
-    modules = ["numpy", *SOURCE_MODULES[backend], *(["PIL"] if pictures else [])]
+    modules = ["numpy", *packages_of(backend), *(["PIL"] if pictures else [])]
     if parameters is not None:
         names.insert(0, source_format.weights_name(out.name))
         modules.append("safetensors")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from lenet_multi.backends import WITHOUT_GPU
 from lenet_multi.checks.measurement import relative_error
 from lenet_multi.errors import UserError
 from lenet_multi.system.process import child_environment
@@ -35,7 +36,7 @@ def outputs_of(program: str, file: Path, X: np.ndarray, *arguments: object) -> d
         # -P: the folder of the program is not searched for modules.
         command = [sys.executable, "-P", LOADING / program, file, inputs, outputs, *arguments]
         # Without a GPU: it may round the inputs of products, and the reference is exact.
-        environment = child_environment() | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = child_environment() | WITHOUT_GPU | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(
             list(map(str, command)),
             stdin=subprocess.DEVNULL,

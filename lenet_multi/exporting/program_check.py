@@ -17,14 +17,16 @@ from lenet_multi.data import Split, load_dataset
 from lenet_multi.data.dataset import MAX_CLASSES
 from lenet_multi.data.idx import FILE_NAMES
 from lenet_multi.errors import UserError
+from lenet_multi.exporting.dialects import Line, load_dialect
 from lenet_multi.exporting.fresh_process import outputs_of, require_equal
 from lenet_multi.exporting.network import built_network
-from lenet_multi.exporting.program_text import DIALECTS, Pictures
+from lenet_multi.exporting.program_text import Pictures
 from lenet_multi.runs.weights import Parameters
 from lenet_multi.training.recorder import Recorder
 
-# One epoch on a few random images: two batches of 16 and one of 8. The small learning rate suits every network.
-NUM_TRAIN, NUM_TEST, BATCH_SIZE, LR = 40, 10, 16, 0.01
+# One epoch on random images: four batches of 10, one of 5. Few examples, to be quick. The small learning rate suits
+# every network.
+NUM_TRAIN, NUM_TEST, BATCH_SIZE, LR = 45, 10, 10, 0.01
 TEST_FRACTION = 0.5  # of pictures; `run_program.py` sets it, too
 
 
@@ -54,7 +56,7 @@ def check_program(
     Raises:
         UserError: if the program computes something else.
     """
-    backend = load_backend(backend_name)
+    backend, dialect = load_backend(backend_name), load_dialect(backend_name)
     net = built_network(backend_name, architecture, parameters, seed)
     logits = list(forward(architecture, backend.get_parameters(net), X).values())[-1]
     with TemporaryDirectory() as folder:
@@ -62,8 +64,9 @@ def check_program(
             train_data, test_data = _write_pictures(Path(folder), architecture, pictures)
         else:
             train_data, test_data = _write_idx(Path(folder), architecture)
-        found = outputs_of("run_program.py", path, X, folder, LR, BATCH_SIZE, seed)
-    _require_shapes(backend_name, backend.LAYOUT, architecture, found["shapes"])
+        expressions = dialect.images, dialect.layers, dialect.array
+        found = outputs_of("run_program.py", path, X, folder, LR, BATCH_SIZE, seed, *expressions)
+    _require_shapes(architecture, dialect.lines(architecture), backend.LAYOUT, found["shapes"])
     difference = require_equal("logits", found["logits"], logits)
     recorder = Recorder(show=lambda points: None)
     with redirect_stdout(None):
@@ -74,8 +77,7 @@ def check_program(
     return difference
 
 
-def _require_shapes(backend_name: str, layout: str, architecture: Architecture, found: np.ndarray) -> None:
-    lines = DIALECTS[backend_name].lines(architecture)
+def _require_shapes(architecture: Architecture, lines: list[Line], layout: str, found: np.ndarray) -> None:
     shapes = [tuple(int(size) for size in row if size) for row in found]
     if len(shapes) != len(lines):
         raise UserError(

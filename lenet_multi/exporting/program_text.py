@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.data.image_folder import MODES, TEST_FRACTION
-from lenet_multi.exporting.layer_text import Line, gluon_lines, keras_lines, torch_lines
+from lenet_multi.exporting.dialects import load_dialect
 
 TEMPLATES = Path(__file__).parent / "templates"
 TITLES = {
@@ -53,63 +52,6 @@ class Pictures:
     split_seed: int = 0
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """What a framework's programs need besides its template.
-
-    Args:
-        lines: the lines that add the layers.
-        indent: spaces before each of these lines.
-        load_imports: imports that loading weights needs.
-        load_weights: the statements that load weights from the file beside the program.
-        lr_decay: the statements that lower the learning rate.
-        numpy: the name of NumPy's module.
-    """
-
-    lines: Callable[[Architecture], list[Line]]
-    indent: int
-    load_imports: str
-    load_weights: str
-    lr_decay: str
-    numpy: str = "np"
-
-
-DIALECTS = {
-    "torch": Dialect(
-        lines=torch_lines,
-        indent=4,
-        load_imports="from safetensors.torch import load_file",
-        load_weights='net.load_state_dict(load_file(Path(__file__).with_suffix(".safetensors")))',
-        lr_decay="""\
-        if epoch == lr_decay_epoch:
-            optimizer.param_groups[0]["lr"] = lr * 0.1""",
-    ),
-    "tensorflow": Dialect(
-        lines=keras_lines,
-        indent=8,
-        load_imports="from safetensors.numpy import load_file",
-        load_weights="""\
-weights = load_file(Path(__file__).with_suffix(".safetensors"))
-for i, layer in enumerate(net.layers):
-    if layer.weights:
-        layer.set_weights([weights[f"{i}.kernel"], weights[f"{i}.bias"]])""",
-        lr_decay="""\
-        callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch, _: lr * 0.1 ** (epoch >= lr_decay_epoch))],""",
-    ),
-    "mxnet": Dialect(
-        lines=gluon_lines,
-        indent=4,
-        load_imports="from safetensors.numpy import load_file",
-        load_weights="""\
-for name, weight in load_file(Path(__file__).with_suffix(".safetensors")).items():
-    i, what = name.split(".")
-    getattr(net[int(i)], what).set_data(np.array(weight))""",
-        lr_decay="""\
-        if epoch == lr_decay_epoch:
-            trainer.set_learning_rate(lr * 0.1)""",
-        numpy="numpy",
-    ),
-}
 IDX = (
     "FOLDER holds the four IDX files of Fashion-MNIST, such as train-images-idx3-ubyte.gz.",
     "holds the four IDX files",
@@ -140,7 +82,7 @@ def program_text(
         weights: whether the program starts from the weights in a file beside it: `lenet.safetensors` for `lenet.py`.
         pictures: how it reads a folder of pictures; None for one that reads IDX files.
     """
-    dialect = DIALECTS[backend]
+    dialect = load_dialect(backend)
     channels, height, width = architecture.input_shape
     reading = _template("pictures" if pictures else "idx").rstrip("\n")
     text = _template(backend).replace("$read_data", reading)

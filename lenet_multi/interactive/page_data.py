@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lenet_multi.architecture import Architecture
+from lenet_multi.backends import BACKENDS
 from lenet_multi.data import Dataset
 from lenet_multi.interactive.images import image_data
 from lenet_multi.interactive.short_text import short
@@ -35,6 +36,7 @@ def page_data(runs: Sequence[ShownRun], texts: Mapping[str, str]) -> dict[str, A
     return {
         "texts": dict(texts),
         "colors": _base64(colors()),
+        "frameworks": BACKENDS,
         "lightOnBlack": is_light_on_black(first),
         "classes": [short(name) or str(i) for i, name in enumerate(class_names(runs, first.dataset))],
         "runs": [run_data(run, len(runs), texts) for run in runs],

@@ -9,7 +9,8 @@ import numpy as np
 
 
 def is_array(value: Any) -> bool:
-    return hasattr(value, "asnumpy") or hasattr(value, "__array__")
+    # Asked of the class: an instance may answer any name, as `nnx.Rngs` does.
+    return hasattr(type(value), "asnumpy") or hasattr(type(value), "__array__")
 
 
 def find_arrays(value: Any) -> list[Any]:

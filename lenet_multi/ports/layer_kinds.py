@@ -39,4 +39,10 @@ def kind_of(layer_class: type, is_framework_class: bool) -> str:
     # The frameworks keep their activations, such as ReLU, in modules named after activations.
     if is_framework_class and ".activation" in layer_class.__module__ and "attention" not in name:
         return "activation"
+    return kind_of_name(name)
+
+
+def kind_of_name(name: str) -> str:
+    """One of `KINDS`, or the name itself if it matches none."""
+    name = {"embed": "embedding"}.get(name.lower(), name.lower())  # Flax's class
     return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), name)

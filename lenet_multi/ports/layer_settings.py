@@ -162,6 +162,47 @@ def gluon_settings(block: Any, kind: str, size: Sequence[int]) -> Settings:
     return {}
 
 
+def flax_settings(layer: Any, kind: str, size: Sequence[int]) -> Settings:
+    """The settings of a Flax NNX module, or of a function or a `partial` of one; see `torch_settings`."""
+    function, options, found = getattr(layer, "func", layer), getattr(layer, "keywords", {}), Settings()
+    if kind in ("conv", "transposed conv"):
+        rank = len(layer.kernel_size)
+        numbers = (layer.kernel_size, layer.strides, layer.kernel_dilation)
+        kernel, stride, dilation = (_sizes(1 if value is None else value, rank) for value in numbers)
+        spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+        mode, padding = "zeros", _flax_padding(layer.padding, size[-rank:], spans, stride)
+        if layer.padding in ("CIRCULAR", "REFLECT"):
+            mode, padding = layer.padding.lower(), tuple(((span - 1) // 2, span // 2) for span in spans)
+        elif kind == "transposed conv" and isinstance(layer.padding, str):
+            padding = _transposed_padding(size[-rank:], spans, stride, layer.padding.lower())
+        elif kind == "transposed conv":  # as many zeros are left of those that the full output takes
+            left = zip(spans, padding, strict=True)
+            padding = tuple((span - 1 - before, span - 1 - after) for span, (before, after) in left)
+        found = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+        return found | {"groups": getattr(layer, "feature_group_count", 1), "padding mode": mode}
+    if kind == "pool":
+        kernel = tuple(options["window_shape"])
+        stride = tuple(options.get("strides") or (1,) * len(kernel))
+        found = {"pooling": function.__name__.removesuffix("_pool").replace("avg", "average")}
+        found |= {"kernel": kernel, "stride": stride, "dilation": (1,) * len(kernel), "ceil_mode": False}
+        found["padding"] = _flax_padding(options.get("padding", "VALID"), size[-len(kernel) :], kernel, stride)
+        is_average = found["pooling"] == "average"
+        return found | ({"count_include_pad": options.get("count_include_pad", True)} if is_average else {})
+    if kind == "norm":
+        share = 1 - layer.momentum if hasattr(layer, "momentum") else None
+        return _norm_settings(layer, getattr(layer, "epsilon", None), getattr(layer, "num_groups", None), share)
+    if kind == "activation":
+        found = {"activation": activation_name(function)}
+        if found["activation"] == "gelu" and options.get("approximate", True):
+            found["activation"] = "gelu_tanh"
+        if found["activation"] == "leaky_relu":
+            found["slope"] = float(options.get("negative_slope", 0.01))
+        if found["activation"] == "elu":
+            found["alpha"] = float(options.get("alpha", 1.0))
+        return found
+    return {}
+
+
 def differing_settings(reference: Settings, port: Settings) -> dict[str, tuple[Any, Any]]:
     """The settings that both layers have and that differ, as (reference, port)."""
     padded = any(any(map(any, settings.get("padding", ()))) for settings in (reference, port))
@@ -205,6 +246,23 @@ def _same_padding(
         total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
         padding.append((total // 2, total - total // 2))
     return tuple(padding)
+
+
+def _flax_padding(
+    padding: Any, size: Sequence[int], spans: Sequence[int], stride: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """The zeros (before, after) on each axis that a padding of Flax gives.
+
+    A padding is a string, a number, or a sequence of numbers or pairs.
+    """
+    if not isinstance(padding, str):
+        items = _sizes(padding, len(spans))
+        return tuple(tuple(item) if isinstance(item, Sequence) else (item, item) for item in items)
+    if padding == "CAUSAL":
+        return tuple((span - 1, 0) for span in spans)
+    same = _same_padding(size, spans, stride, (1,) * len(spans))
+    pairs = {"SAME": same, "SAME_LOWER": tuple(pair[::-1] for pair in same)}
+    return pairs.get(padding.upper(), ((0, 0),) * len(spans))
 
 
 def _transposed_padding(

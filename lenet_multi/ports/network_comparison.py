@@ -1,7 +1,7 @@
 """Compares two networks layer by layer and finds the layers that differ.
 
-The networks need not be built by this package. Each is a `torch.nn.Module`, a Keras model, a Gluon block or a function.
-Both run on the same inputs.
+The networks need not be built by this package. Each is a `torch.nn.Module`, a Keras model, a Gluon block, a Flax NNX
+module or a function. Both run on the same inputs.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ def compare_networks(
 
     Args:
         reference: the network that is assumed to be correct: a `torch.nn.Module`, a Keras layer or model, a Gluon
-            block, or a function of X. A function returns an array of any framework, or a dict from layer name to array,
-            channels first. Two dicts are matched by name if they have the same names, otherwise in order.
+            block, a Flax NNX module, or a function of X. A function returns an array of any framework, or a dict from
+            layer name to array, channels first. Two dicts are matched by name if they have the same names, otherwise
+            in order.
         port: the network to check, in any of these forms.
         X: the inputs, one array of any framework with the examples on the first axis. Images are (N, C, H, W), and
-            (N, C, D, H, W) in three dimensions; a channels-last Keras network receives them with C last. Arrays of
-            other ranks are passed as they are. Signed integers are kept; all other types are
-            cast to float32. Each network receives a copy. For networks with several inputs, a tuple of arrays: Keras
-            receives a list, the others one argument for each.
+            (N, C, D, H, W) in three dimensions; Flax and channels-last Keras networks receive them with C last. Arrays
+            of other ranks are passed as they are. Signed integers are kept; all other types are cast to float32. Each
+            network receives a copy. For networks with several inputs, a tuple of arrays: Keras receives a list, the
+            others one argument for each.
         mapping: the layers to compare, in place of pairing them: the reference's layer names to the port's. `output` is
             compared too.
         tolerance: the largest difference that counts as agreement, as a fraction of the largest absolute value in the

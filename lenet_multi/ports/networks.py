@@ -9,6 +9,7 @@ import numpy as np
 
 from lenet_multi.ports.arrays import as_numpy, dtype_name, find_arrays
 from lenet_multi.ports.errors import PortError, error_reason
+from lenet_multi.ports.flax_network import FlaxNetwork
 from lenet_multi.ports.gluon_network import GluonNetwork
 from lenet_multi.ports.keras_network import KerasNetwork
 from lenet_multi.ports.layouts import last_to_first
@@ -34,14 +35,21 @@ class FunctionNetwork:
         return value
 
 
-Network = TorchNetwork | KerasNetwork | GluonNetwork | FunctionNetwork
+Network = TorchNetwork | KerasNetwork | GluonNetwork | FlaxNetwork | FunctionNetwork
+# The networks that are not functions.
+WITH_LAYERS = ("a torch.nn.Module", "a Keras 3 model", "a Gluon block", "a Flax NNX module")
+
+
+def one_of(*choices: str) -> str:
+    """Choices in words: `a, b or c`."""
+    return " or ".join([", ".join(choices[:-1]), choices[-1]])
 
 
 def network_of(network: Any, role: str) -> Network:
     """The network behind the interface.
 
     Args:
-        network: a `torch.nn.Module`, a Keras layer or model, a Gluon block, or a function.
+        network: a `torch.nn.Module`, a Keras layer or model, a Gluon block, a Flax NNX module, or a function.
         role: the name of the network in an error.
 
     Raises:
@@ -53,6 +61,13 @@ def network_of(network: Any, role: str) -> Network:
         return TorchNetwork(network)
     if ("mxnet", "Block") in bases:
         return GluonNetwork(network)
+    if ("flax", "Module") in bases:
+        if any(base.__module__.startswith("flax.linen") for base in type(network).__mro__):
+            raise PortError(
+                f"the {role}, a {type_name}, is a Flax Linen module, which has no variables in it: pass a function "
+                "such as lambda x: module.apply(variables, x.transpose(0, 2, 3, 1))"
+            )
+        return FlaxNetwork(network)
     if ("keras", "Layer") in bases:
         import keras
 
@@ -65,10 +80,7 @@ def network_of(network: Any, role: str) -> Network:
         return KerasNetwork(network)
     if ("tf_keras", "Layer") in bases or not callable(network):
         version = "tf_keras " if ("tf_keras", "Layer") in bases else ""
-        raise PortError(
-            f"the {role} is a {version}{type_name}, expected a torch.nn.Module, a Keras 3 model, a Gluon block or a "
-            "function"
-        )
+        raise PortError(f"the {role} is a {version}{type_name}, expected {one_of(*WITH_LAYERS, 'a function')}")
     return FunctionNetwork(network)
 
 

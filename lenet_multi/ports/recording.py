@@ -1,6 +1,6 @@
 """Records the calls of a network's layers while it runs, and can put other arrays in place of inputs and outputs.
 
-The frameworks' adapters (`torch_network.py`, `keras_network.py`, `gluon_network.py`) call `CallRecorder.enter` and
+The frameworks' adapters (`torch_network.py`, `keras_network.py`, ...) call `CallRecorder.enter` and
 `leave` around each layer's call. What happens with the arrays is up to a visitor.
 """
 
@@ -121,8 +121,8 @@ class Adapter(Protocol):
     def training_step(self, inputs: Arrays, factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0) -> Step:
         """The gradients of the sum of the first output times `factors`, in training mode but without dropout.
 
-        The network's state is restored. `factors` are in the network's own layout. `seed` is for PyTorch's random
-        numbers; those of the other frameworks differ from step to step.
+        The network's state is restored. `factors` are in the network's own layout. `seed` varies the random numbers
+        of a framework that would otherwise draw the same ones in every step.
         """
 
     def like(self, array: np.ndarray, other: Any) -> Any:

@@ -96,7 +96,7 @@ class TorchNetwork:
         with torch.no_grad():
             for attribute, name in (NORM_NAMES if kind == "norm" else NAMES).items():
                 if name in parameters:
-                    getattr(layer, attribute).copy_(torch.from_numpy(np.ascontiguousarray(parameters[name])))
+                    getattr(layer, attribute).copy_(torch.from_numpy(np.array(parameters[name], order="C")))
 
     def training_step(
         self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0

@@ -13,7 +13,7 @@ from lenet_multi.ports.hints import report_of
 from lenet_multi.ports.judgement import Judged
 from lenet_multi.ports.layer_kinds import WITH_WEIGHTS
 from lenet_multi.ports.network_comparison import as_inputs
-from lenet_multi.ports.networks import FunctionNetwork, network_of
+from lenet_multi.ports.networks import WITH_LAYERS, FunctionNetwork, network_of, one_of
 from lenet_multi.ports.paired_networks import PairedNetworks
 from lenet_multi.ports.recording import LayerCall
 from lenet_multi.ports.report import Report
@@ -50,7 +50,7 @@ def transfer_weights(
     where it flattens images in another order.
 
     Args:
-        reference: a `torch.nn.Module`, a Keras layer or model, or a Gluon block.
+        reference: a `torch.nn.Module`, a Keras layer or model, a Gluon block, or a Flax NNX module.
         port: a network of the same layers, in any of these forms; its parameters are replaced.
         X: inputs that both networks accept; see `compare_networks`. Random images find the flatten order.
         mapping: the layers to move, in place of pairing them: the reference's layer names to the port's.
@@ -66,7 +66,7 @@ def transfer_weights(
     inputs = as_inputs(X)
     a, b = network_of(reference, "reference"), network_of(port, "port")
     if isinstance(a, FunctionNetwork) or isinstance(b, FunctionNetwork):
-        raise PortError("a function has no parameters to move: pass a torch.nn.Module, a Keras model or a Gluon block")
+        raise PortError(f"a function has no parameters to move: pass {one_of(*WITH_LAYERS)}")
     pairs = PairedNetworks(a, b, inputs, mapping)
     pairs.judge(TOLERANCE)
     moved: list[str] = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_multi.architecture import Architecture
 from lenet_multi.backends import BACKENDS, LOOPS
+from lenet_multi.backends.sharing import jobs_at_a_time, node_name
 from lenet_multi.errors import UserError
 from lenet_multi.runs.weights import (
     CHECKPOINT,
@@ -27,7 +28,6 @@ from lenet_multi.runs.weights import (
     save_weights,
 )
 from lenet_multi.system.process import peak_rss_mb
-from lenet_multi.system.sharing import jobs_at_a_time, node_name
 from lenet_multi.training.points import Point
 from lenet_multi.training.settings import Settings
 

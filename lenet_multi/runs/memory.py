@@ -1,7 +1,7 @@
 """The memory that a network needs, estimated and compared with what is available before a framework allocates it.
 
 A framework that lacks memory may end the process: TensorFlow's convolutions do. The estimate therefore leans to the
-high side. It follows what the three frameworks were seen to allocate:
+high side. It follows what the frameworks were seen to allocate; JAX allocates less:
 
 - the output of every layer, where padding and an activation count as layers: Keras keeps all outputs of a batch;
 - the pixels under the kernel at every position (im2col): PyTorch and TensorFlow hold those of an example for each core,
@@ -14,6 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from lenet_multi.architecture import Architecture, Conv, Flatten
+from lenet_multi.backends import num_threads
 from lenet_multi.backends.devices import choose_device
 from lenet_multi.system.machine import available_cores
 from lenet_multi.system.memory import address_space_left, require_bytes
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 FLOAT = 4  # bytes of a float32
 WORKSPACE = 2**30 // FLOAT  # numbers; MXNet's limit for the pixels under the kernel
 # A thread reserves address space, for its stack and for malloc. Where a limit (`ulimit -v`) leaves too little of it, a
-# framework ends the process. Measured with 1 and 2 cores: the threads besides one for each core.
+# framework ends the process.
 THREAD_SPACE = 80 * 10**6  # bytes
-THREADS = {"PyTorch": 2, "TensorFlow": 14, "MXNet": 2}
 
 
 def evaluation_memory(architecture: Architecture, examples: int) -> int:
@@ -104,6 +104,6 @@ def require_memory(
     else:
         size = evaluation_memory(architecture, examples)
     if address_space_left() is not None:
-        size += THREAD_SPACE * (THREADS[backend.FRAMEWORK] + available_cores())
+        size += THREAD_SPACE * num_threads(backend)
     what = f"the network in batches of {examples}"
     require_bytes(size, what, "choose smaller images, fewer channels or units, or smaller batches")

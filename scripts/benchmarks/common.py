@@ -1,4 +1,4 @@
-"""Shared by the book's three programs: command-line options, data in memory, and time measurement."""
+"""Shared by the book's programs: command-line options, data in memory, and time measurement."""
 
 import argparse
 import json

@@ -53,7 +53,13 @@ def matmul_gflops():
         a = tf.constant(a)
         product = tf.function(lambda: tf.concat([half @ a for half in tf.split(a, 2)], axis=0))
         return 2 * 2048**3 / seconds(lambda: product().numpy(), 8) / 1e9
-    else:
+    elif args.backend == "jax":
+        import jax
+
+        a = jax.device_put(a)
+        product = jax.jit(lambda a: a @ a)
+        return 2 * 2048**3 / seconds(lambda: product(a).block_until_ready(), 8) / 1e9
+    elif args.backend == "mxnet":
         from mxnet import np as mx_np
 
         a = mx_np.array(a)

@@ -1,4 +1,4 @@
-"""Right ports of the book's networks between the three frameworks."""
+"""Right ports of the book's networks between PyTorch, Keras and Gluon."""
 
 from typing import Any
 

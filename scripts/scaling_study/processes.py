@@ -16,6 +16,7 @@ from typing import Any
 from scaling_study import probe
 from scaling_study.network import ADDRESSES, LINK, Network
 
+from lenet_multi.backends import THREAD_VARIABLES
 from lenet_multi.distributed.environment import LOCAL, Variables, environments
 from lenet_multi.distributed.processes import free_ports
 from lenet_multi.errors import UserError
@@ -25,7 +26,7 @@ from lenet_multi.system.process import child_environment
 FOLDER = Path(__file__).parent
 FIRST_PORT = 29500
 PATIENCE = 120  # seconds for an epoch, and for the start before it
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+ONE_THREAD = dict.fromkeys(THREAD_VARIABLES.values(), "1")
 Task = tuple[int, int, int]  # batch size, batches in an epoch, epochs
 Start = tuple[str, list[str], Variables]  # the name of a process, the words before its command, its variables
 AfterEpoch = Callable[[int, float], None]  # gets the epochs done, of all tasks, and the time of a step in ms

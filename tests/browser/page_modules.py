@@ -14,6 +14,7 @@ from playwright.sync_api import Page, Route
 
 import lenet_multi
 from lenet_multi.architecture import Architecture
+from lenet_multi.backends import BACKENDS
 
 WEB = Path(lenet_multi.__file__).parent / "interactive" / "web"
 ADDRESS = "http://127.0.0.1:9/"  # nothing listens there: the test answers
@@ -63,6 +64,7 @@ def page_data(
     return {
         "texts": json.loads((WEB / "texts.json").read_text()),
         "colors": base64.b64encode(np.arange(256, dtype=np.uint8).repeat(3).tobytes()).decode(),  # shades of grey
+        "frameworks": BACKENDS,
         "lightOnBlack": True,
         "classes": list(classes or map(str, range(architecture.num_classes))),
         "runs": [run],

@@ -162,7 +162,7 @@ def test_a_number_of_the_vector_shows_its_place_in_both_orders(play, tmp_path):
     tool = page.locator(".number")
     last = (3 * width + 4) * channels + 2
     assert f"(PyTorch, Gluon) it is number {index + 1} of {channels * height * width}." in tool.inner_text()
-    assert f"(Keras) it is number {last + 1} of" in tool.inner_text()
+    assert f"(Keras, Flax) it is number {last + 1} of" in tool.inner_text()
     press(page, tool.get_by_role("button", name="pool2, channel 3, row 4, column 5"))
     assert line(page).startswith("pool2, channel 3, row 4, column 5: ")
 

@@ -20,7 +20,10 @@ SITE = Path(__file__).parents[2] / "docs" / "_build" / "html"
 PAGES = [str(path.relative_to(SITE)) for path in built_site.html_files(SITE)]
 CONTENT_PAGES = [page for page in PAGES if not page.startswith(("_modules", "genindex", "py-modindex", "search"))]
 TEXTS = "article :is(p, li, td, h1, h2, pre span, a)"
-FRAMEWORKS = ("PyTorch", "Keras", "Gluon")
+# The tab of each backend, and what only the code in it has.
+TABS = {"torch": "PyTorch", "tensorflow": "Keras", "mxnet": "Gluon", "jax": "Flax"}
+FRAMEWORKS = tuple(TABS.values())
+ONLY_THERE = ("optimizer.zero_grad(", "layers.Flatten(", "autograd.record()", "nnx.value_and_grad(")
 
 
 # Files
@@ -195,10 +198,7 @@ def test_tabs_can_be_selected_with_the_keyboard(page, served):
     assert open_tabs(page) == {"Keras"}
 
 
-@pytest.mark.parametrize(
-    ("framework", "only_there"),
-    [("PyTorch", "optimizer.zero_grad("), ("Keras", "layers.Flatten("), ("Gluon", "autograd.record()")],
-)
+@pytest.mark.parametrize(("framework", "only_there"), list(zip(FRAMEWORKS, ONLY_THERE, strict=True)))
 def test_each_tab_shows_the_code_of_its_framework(page, served, framework, only_there):
     page.goto(served + "lenet.html")
     page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
@@ -209,7 +209,7 @@ def test_each_tab_shows_the_code_of_its_framework(page, served, framework, only_
 def test_the_code_shown_is_the_code(page, served):
     """Every code block in the tabs is in the source files, character by character."""
     page.goto(served + "lenet.html")
-    for framework, module in zip(FRAMEWORKS, ("torch", "tensorflow", "mxnet"), strict=True):
+    for module, framework in TABS.items():
         page.locator(".sd-tab-set").first.get_by_text(framework, exact=True).click()
         package = Path(lenet_multi.__file__).parent
         program = package.parent / "docs" / "programs" / f"lenet5_{framework.lower().replace('pytorch', 'torch')}.py"

@@ -3,6 +3,7 @@
 import { setColors } from "./drawing.js";
 import { element, setTexts, text } from "./dom.js";
 import { bytes, readPageData } from "./page_data.js";
+import { setFrameworks } from "./run_facts.js";
 import { Store } from "./store.js";
 import { breakView } from "./views/break.js";
 import { epochsView } from "./views/epochs.js";
@@ -20,6 +21,7 @@ function start() {
   const data = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("data")).textContent ?? "");
   setTexts(data.texts);
   setColors(bytes(data.colors));
+  setFrameworks(data.frameworks);
   const { facts, runs } = readPageData(data);
   const store = new Store(facts, runs);
   const tools = [

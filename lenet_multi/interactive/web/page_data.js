@@ -2,7 +2,7 @@
 
 import { modelOf, readDescription, sizeOf, splitParameters } from "./network.js";
 import { thinned } from "./points.js";
-import { factsOfRun, FRAMEWORKS, isWithin, MOST_EPOCHS } from "./run_facts.js";
+import { factsOfRun, frameworkOf, isWithin, MOST_EPOCHS } from "./run_facts.js";
 import { readCheckpoint } from "./safetensors.js";
 
 /**
@@ -69,7 +69,7 @@ export function readRunFile(name, content) {
   /** @type {any[]} */
   const points = Array.isArray(run?.points) ? run.points : [];
   const names = Array.isArray(run?.class_names) ? run.class_names : [];
-  const framework = FRAMEWORKS.get(run?.backend);
+  const framework = frameworkOf(run?.backend);
   const title = framework ? `${framework}: ${name}` : name;
   return {
     title,

@@ -3,11 +3,24 @@
 import { text } from "./dom.js";
 import { shortName } from "./short_name.js";
 
-export const FRAMEWORKS = new Map([["torch", "PyTorch"], ["tensorflow", "TensorFlow"], ["mxnet", "MXNet"]]);
 export const MOST_EPOCHS = 10_000; // as in Python
 const LONGEST_FACTS = 300; // characters
 const LARGEST = 2 ** 32;
 const LOOPS = ["plain", "fast"];
+const frameworks = new Map();
+
+/** @param {Record<string, string>} given the name of each framework, as readers see it, by the name of its backend */
+export function setFrameworks(given) {
+  for (const [backend, framework] of Object.entries(given)) frameworks.set(backend, framework);
+}
+
+/**
+ * @param {any} backend
+ * @returns {string | undefined} the name of its framework, if it is one that the page knows
+ */
+export function frameworkOf(backend) {
+  return frameworks.get(backend);
+}
 
 /**
  * @param {any} run the metadata
@@ -33,10 +46,10 @@ export function factsOfRun(run) {
  */
 function frameworksOf(run, segments) {
   const names = segments.flatMap((segment) => {
-    const [name, version] = [FRAMEWORKS.get(segment?.backend), segment?.framework_version];
+    const [name, version] = [frameworkOf(segment?.backend), segment?.framework_version];
     return name ? [typeof version === "string" ? text("facts.framework", { name, version }) : name] : [];
   });
-  const all = segments.length ? names : [FRAMEWORKS.get(run?.backend) ?? ""];
+  const all = segments.length ? names : [frameworkOf(run?.backend) ?? ""];
   return new Set(all.map((name) => shortName(name)));
 }
 

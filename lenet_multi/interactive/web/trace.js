@@ -37,7 +37,7 @@ import { parameter, sizeOf } from "./network.js";
  * @property {InputWindow[]} windows of a convolution, one for each input channel; of a pooling, its one
  * @property {Contribution[]} contributions of a dense layer, the largest first
  * @property {{channel: number, y: number, x: number, channelsFirst: number, channelsLast: number} | null} source of a number of
- *   the flattened vector: its map, and its index when the channels come first (PyTorch, Gluon) or last (Keras)
+ *   the flattened vector: its map, and its index when the channels come first (PyTorch, Gluon) or last (Keras, Flax)
  */
 
 /**
