@@ -610,7 +610,7 @@ def test_metadata_of_another_form_does_not_hinder_evaluation(run, small_folder, 
         lambda run: run["segments"][0].update(epochs_done=7),
         lambda run: run["segments"][0].update(epochs_done="2"),
         lambda run: run["segments"][0].update(workers=0),
-        lambda run: run.update(backend="jax"),
+        lambda run: run.update(backend="caffe"),
         lambda run: run.update(segments=3),
     ],
 )
