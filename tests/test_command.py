@@ -572,7 +572,7 @@ def test_debug_shows_the_trace(monkeypatch):
 
     monkeypatch.setenv("LENET_MULTI_DEBUG", "1")
     with pytest.raises(UserError):
-        train.main(["--backend", "jax"])
+        train.main(["--backend", "caffe"])
 
 
 def test_metadata_that_is_not_ours_does_not_hinder_loading(tmp_path):
