@@ -152,7 +152,7 @@ def test_help_ends_without_a_trace(redirection, ended):
 
 @pytest.mark.parametrize("redirection", ["2>&-", pytest.param("2>/dev/full", marks=needs_full)])
 def test_an_error_keeps_its_exit_status(redirection, ended):
-    assert ended(redirection, "train", "--backend", "jax").returncode == 2
+    assert ended(redirection, "train", "--backend", "caffe").returncode == 2
 
 
 def test_without_standard_error_nothing_is_printed_to_the_files_of_a_run(ended, quick, tmp_path):
