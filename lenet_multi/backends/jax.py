@@ -230,7 +230,7 @@ def train(
     return recorder
 
 
-def kernels(
+def canonical_axes(
     net: Network,
 ) -> Iterator[tuple[str, nnx.Conv | nnx.Linear, tuple[int, ...], tuple[int, ...]]]:
     """Each layer with parameters, with the shape and the axis order for its kernel.
@@ -253,7 +253,7 @@ def kernels(
 def get_parameters(net: Network) -> dict[str, np.ndarray]:
     """A copy of the parameters in the canonical form."""
     parameters = {}
-    for name, layer, shape, axes in kernels(net):
+    for name, layer, shape, axes in canonical_axes(net):
         weight = np.asarray(layer.kernel[...]).reshape(shape).transpose(axes)
         if isinstance(layer, nnx.Linear):
             weight = weight.reshape(layer.out_features, -1)
@@ -265,8 +265,8 @@ def get_parameters(net: Network) -> dict[str, np.ndarray]:
 def set_parameters(net: Network, parameters: Mapping[str, np.ndarray]) -> None:
     """Set the parameters from arrays in the canonical form."""
     to = framework_device(device_of(net))
-    for name, layer, shape, axes in kernels(net):
-        kernel = parameters[f"{name}.weight"].reshape([shape[axis] for axis in axes])
+    for name, layer, shape, axes in canonical_axes(net):
+        kernel = parameters[f"{name}.weight"].reshape([shape[i] for i in axes])
         kernel = kernel.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
         # `jnp.array` copies; `jax.device_put` may share the memory of the array.
         layer.kernel[...] = jnp.array(kernel, device=to)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -222,34 +222,35 @@ def train(
 
 
 def canonical_axes(
-    net: keras.Model, layer: layers.Layer
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shape and the axis order that convert a kernel to the canonical form.
+    net: keras.Model,
+) -> Iterator[tuple[layers.Layer, tuple[int, ...], tuple[int, ...]]]:
+    """Each layer with parameters, with the shape and the axis order for its kernel.
 
     Reshape the kernel to the shape, then transpose it to the axis order. Keras stores
     convolution kernels as (height, width, in, out) and dense kernels as (in, out). The
     dense layer after flatten takes its inputs in the order (H, W, C), because Keras
     flattens channels-last images.
     """
-    if isinstance(layer, layers.Conv2D):
-        return layer.kernel.shape, (3, 2, 0, 1)
-    before = net.layers[net.layers.index(layer) - 1]
-    if isinstance(before, layers.Flatten):
-        return (*before.input.shape[1:], layer.units), (3, 2, 0, 1)
-    return layer.kernel.shape, (1, 0)
+    before: layers.Layer | None = None
+    for layer in net.layers:
+        if isinstance(layer, layers.Conv2D):
+            yield layer, layer.kernel.shape, (3, 2, 0, 1)
+        elif isinstance(layer, layers.Dense) and isinstance(before, layers.Flatten):
+            yield layer, (*before.input.shape[1:], layer.units), (3, 2, 0, 1)
+        elif isinstance(layer, layers.Dense):
+            yield layer, layer.kernel.shape, (1, 0)
+        before = layer
 
 
 def canonical(net: keras.Model, arrays: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Canonical arrays by name, from arrays in the order of `net.weights`."""
     parameters, array_iter = {}, iter(arrays)
-    for layer in net.layers:
-        if layer.weights:
-            shape, axes = canonical_axes(net, layer)
-            weight = next(array_iter).reshape(shape).transpose(axes)
-            if isinstance(layer, layers.Dense):
-                weight = weight.reshape(layer.units, -1)
-            parameters[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
-            parameters[f"{layer.name}.bias"] = next(array_iter)
+    for layer, shape, axes in canonical_axes(net):
+        weight = next(array_iter).reshape(shape).transpose(axes)
+        if isinstance(layer, layers.Dense):
+            weight = weight.reshape(layer.units, -1)
+        parameters[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
+        parameters[f"{layer.name}.bias"] = next(array_iter)
     return parameters
 
 
@@ -260,13 +261,10 @@ def get_parameters(net: keras.Model) -> dict[str, np.ndarray]:
 
 def set_parameters(net: keras.Model, parameters: Mapping[str, np.ndarray]) -> None:
     """Set the parameters from arrays in the canonical form."""
-    for layer in net.layers:
-        if layer.weights:
-            shape, axes = canonical_axes(net, layer)
-            weight, bias = (parameters[f"{layer.name}.{p}"] for p in ("weight", "bias"))
-            kernel = weight.reshape([shape[axis] for axis in axes])
-            kernel = kernel.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
-            layer.set_weights([kernel, bias])
+    for layer, shape, axes in canonical_axes(net):
+        kernel = parameters[f"{layer.name}.weight"].reshape([shape[i] for i in axes])
+        kernel = kernel.transpose(np.argsort(axes)).reshape(layer.kernel.shape)
+        layer.set_weights([kernel, parameters[f"{layer.name}.bias"]])
 
 
 def loss_and_gradients(

@@ -55,6 +55,11 @@ class Dialect:
     numpy: str = "np"
 
 
+def activation_argument(activation: str | None) -> str:
+    """The argument of a layer that applies its activation itself, after others; empty without an activation."""
+    return f', activation="{activation}"' if activation else ""
+
+
 def load_dialect(name: str) -> Dialect:
     """The dialect of a backend, by its canonical name."""
     dialect: Dialect = import_module(f"{__name__}.{name}").DIALECT

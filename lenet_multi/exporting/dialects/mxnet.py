@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
-from lenet_multi.exporting.dialects import Dialect, Line
+from lenet_multi.exporting.dialects import Dialect, Line, activation_argument
 
 
 def lines(architecture: Architecture) -> list[Line]:
@@ -15,19 +15,15 @@ def lines(architecture: Architecture) -> list[Line]:
         match layer:
             case Conv(channels, k, padding, activation):
                 text = f"nn.Conv2D({channels}, kernel_size={k}"
-                text += (f", padding={padding}" if padding else "") + _activation(activation) + ")"
+                text += (f", padding={padding}" if padding else "") + activation_argument(activation) + ")"
             case Pool(kind, k, stride):
                 text = f"nn.{kind.title()}Pool2D(pool_size={k}, strides={stride})"
             case Flatten():
                 text = "nn.Flatten()"
             case Dense(units, activation):
-                text = f"nn.Dense({units}{_activation(activation)})"
+                text = f"nn.Dense({units}{activation_argument(activation)})"
         lines.append(Line(text, name))
     return lines
-
-
-def _activation(activation: str | None) -> str:
-    return f', activation="{activation}"' if activation else ""
 
 
 def weights(net: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lenet_multi.architecture import Architecture, Conv, Dense, Flatten, Pool
-from lenet_multi.exporting.dialects import Dialect, Line
+from lenet_multi.exporting.dialects import Dialect, Line, activation_argument
 
 POOLINGS = {"avg": "AveragePooling2D", "max": "MaxPooling2D"}
 
@@ -21,19 +21,15 @@ def lines(architecture: Architecture) -> list[Line]:
                 if padding and not same:
                     lines.append(Line(f"layers.ZeroPadding2D({padding})", None))
                 text = f"layers.Conv2D({channels}, kernel_size={k}"
-                text += (', padding="same"' if same else "") + _activation(activation) + ")"
+                text += (', padding="same"' if same else "") + activation_argument(activation) + ")"
             case Pool(kind, k, stride):
                 text = f"layers.{POOLINGS[kind]}(pool_size={k}, strides={stride})"
             case Flatten():
                 text = "layers.Flatten()"
             case Dense(units, activation):
-                text = f"layers.Dense({units}{_activation(activation)})"
+                text = f"layers.Dense({units}{activation_argument(activation)})"
         lines.append(Line(text, name))
     return lines
-
-
-def _activation(activation: str | None) -> str:
-    return f', activation="{activation}"' if activation else ""
 
 
 def weights(net: Any) -> dict[str, Any]:
