@@ -31,6 +31,8 @@ ALLOWED = {
     "lenet_multi/exporting/exporter.py": "file formats, one of them for each framework that has its own",
     "tests/test_export.py": "as above",
 }
+# Tables of scripts that lack a backend, and why.
+WITHOUT_ROWS = {"docs/scale.md, scaling": "training with several workers"}
 
 # What a text may call a backend.
 BACKEND_OF = {name: name for name in BACKENDS} | ALIASES
@@ -117,6 +119,25 @@ def test_every_list_of_the_backends_names_all():
     assert unexpected == [], "these lists lack a backend: take them from BACKENDS, or give a reason in ALLOWED"
     unused = [place for place in ALLOWED if not any(line.startswith(place) for line in found)]
     assert unused == [], "these need no exception any more"
+
+
+def test_every_table_of_the_scripts_has_rows_for_all():
+    """A script writes between the markers of a page, or the whole page."""
+    written = {
+        f"{path}, {name}": tables
+        for path, text in files().items()
+        if path.endswith(".md")
+        for name, tables in re.findall(r"<!-- (.+) -->\n(.*?)<!-- end of \1 -->", text, flags=re.DOTALL)
+    }
+    written["docs/results.md"] = (ROOT / "docs" / "results.md").read_text()
+    titles = {
+        place: {title for title in BACKENDS.values() if re.search(rf"\| {title} \|", tables)}
+        for place, tables in written.items()
+    }
+    compared = {place: found for place, found in titles.items() if len(found) >= 2}
+    assert len(compared) >= 10
+    lacking = {place: set(BACKENDS.values()) - found for place, found in compared.items()}
+    assert {place for place, titles in lacking.items() if titles} == set(WITHOUT_ROWS)
 
 
 @pytest.mark.parametrize(

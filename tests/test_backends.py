@@ -7,6 +7,7 @@ import sys
 import tomllib
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -379,6 +380,31 @@ def test_the_variable_for_jaxs_threads_limits_them():
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
         counts.append(int(done.stdout))
     assert counts[0] + 4 <= counts[1]
+
+
+@needs("jax")
+@pytest.mark.parametrize("platforms", ["nothing", "cuda"])
+def test_a_platform_that_jax_cannot_use_is_an_error_of_one_line(platforms):
+    """Without CUDA's plugin, `cuda` is no platform either."""
+    code = "import lenet_multi; lenet_multi.load_backend('jax')"
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("lenet_multi.errors.UserError: JAX cannot start (")
+    assert last.endswith("): set JAX_PLATFORMS to cpu, or to cuda,cpu for a GPU")
+
+
+@needs("jax")
+def test_jax_has_dropout_in_training_and_none_in_evaluation(small_data):
+    backend: Any = load_backend("jax")
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    dropout = backend.nnx.Dropout(0.5, rngs=backend.nnx.Rngs(0))
+    net.layers[1] = backend.nnx.data(dropout)
+    modes = []
+    recorder = Recorder(show=lambda points: modes.append(dropout.deterministic))
+    backend.train(net, small_data.train, small_data.test, 2, recorder=recorder)
+    assert False in modes
+    assert dropout.deterministic
 
 
 THIS_PYTHON = "{}.{}".format(*sys.version_info)

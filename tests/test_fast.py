@@ -435,6 +435,19 @@ def test_an_unknown_layer_runs_the_plain_loop_of_jax(small_data, capsys):
 
 
 @pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
+@pytest.mark.parametrize("layer", ["BatchNorm", "Dropout"])
+def test_layers_with_other_state_than_parameters_run_the_plain_loop_of_jax(layer, monkeypatch):
+    """On a GPU too, where the fast loop takes any other layer."""
+    backend: Any = load_backend("jax", fast=True)
+    net = backend.LeNet(PRESETS["lenet5"], device="cpu")
+    monkeypatch.setattr(backend, "device_of", lambda net: "gpu:0")
+    assert backend.has_fast_loop(net)
+    nnx = backend.nnx
+    net.layers[1] = nnx.data(getattr(nnx, layer)({"BatchNorm": 6, "Dropout": 0.5}[layer], rngs=nnx.Rngs(0)))
+    assert not backend.has_fast_loop(net)
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="needs JAX")
 def test_steps_in_one_scan_train_like_single_steps(small_data):
     """On a GPU one call scans the batches up to a report, with the network's own layers."""
     backend: Any = load_backend("jax", fast=True)

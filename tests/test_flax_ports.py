@@ -102,6 +102,15 @@ def test_layers_are_named_by_their_paths_and_functions_in_a_sequential_are_layer
     assert report.layers[0].reference_shape == report.layers[0].port_shape == (4, 3, 12, 12)
 
 
+def test_weights_move_into_a_port_whose_arrays_are_from_numpy(original):
+    """Flax 0.12.0 keeps a NumPy array that is assigned to a variable."""
+    port = flax_port(torch_weights(original))
+    for layer in (port.layers[0], port.layers[8]):
+        layer.kernel[...] = np.zeros(layer.kernel.shape, np.float32)
+    transfer_weights(original, port, X)
+    assert compare_networks(original, port, X).first_divergence is None
+
+
 def test_moved_weights_share_no_memory_with_the_reference(original):
     reference = copy.deepcopy(original)
     port = flax_port(torch_weights(reference))

@@ -19,9 +19,9 @@ lr = 0.9
 batch_size = 256
 seed = 0  # of the initial weights and of the order of the examples
 
-# JAX has no global random state: each layer takes a key of its own from `rngs`.
+# JAX has no global random state: each layer draws its keys from `rngs`.
 rngs = nnx.Rngs(seed)
-# By default weights come from a normal distribution; biases are zero.
+# By default biases are zero, and weights come from a truncated normal distribution.
 xavier = nnx.initializers.xavier_uniform()
 net = nnx.Sequential(
     nnx.Conv(1, 6, kernel_size=(5, 5), padding=2, kernel_init=xavier, rngs=rngs),
@@ -88,6 +88,7 @@ def evaluate_accuracy(net, data):
     """The fraction of the examples that the network classifies correctly."""
     num_examples = len(data[1])
     num_correct = 0
+    net.eval()
     for X, y in batches(data, np.arange(num_examples)):
         num_correct += count_correct(net, X, y)
     return int(num_correct) / num_examples
@@ -99,7 +100,7 @@ def loss(net, X, y):
     return optax.softmax_cross_entropy_with_integer_labels(y_hat, y).mean(), y_hat
 
 
-@nnx.jit  # the first call with arrays of some shapes compiles the step; later ones reuse it
+@nnx.jit  # compiled at the first call for each combination of shapes; later calls reuse it
 def train_step(net, optimizer, X, y):
     """One step of minibatch SGD. Returns the loss, and how many examples were classified correctly."""
     (l, y_hat), gradients = nnx.value_and_grad(loss, has_aux=True)(net, X, y)
@@ -115,6 +116,7 @@ def train(net, train_data, test_data, num_epochs, lr, batch_size, seed):
     for epoch in range(num_epochs):
         order = np.random.default_rng([seed, epoch]).permutation(num_examples)
         loss_sum, num_correct = 0.0, 0
+        net.train()
         for X, y in batches(train_data, order, batch_size):
             l, batch_num_correct = train_step(net, optimizer, X, y)
             loss_sum += l * len(y)

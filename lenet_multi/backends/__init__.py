@@ -48,8 +48,8 @@ THREAD_VARIABLES = {
 }
 # The threads of a framework: a number, and how many more for each core. Measured with 1 and 2 cores, JAX's also with 16.
 THREADS = {"torch": (2, 1), "tensorflow": (14, 1), "mxnet": (2, 1), "jax": (8, 3)}
-# The environment of a process that computes on the CPU only. JAX with its CUDA plugin fails if it finds no GPU, unless it
-# is told not to look for one.
+# The environment of a process that computes on the CPU only. JAX with its CUDA plugin fails where
+# CUDA_VISIBLE_DEVICES hides every GPU, unless it is told not to look for one.
 WITHOUT_GPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 MORE_MEMORY = "free some memory, or raise the limit of this process (ulimit -v)"
 
@@ -118,10 +118,17 @@ def require_installed(name: str) -> str:
     name = canonical_name(name)
     if name in installed_backends():
         return name
-    needs = f"the {name} backend needs {BACKENDS[name]}"
     if unsupported := why_unsupported(name):
-        raise UserError(f"{needs}, which {unsupported}: {_instead(name)}")
-    raise UserError(f'{needs}: pip install "lenet-multi[{name}]"')
+        raise UserError(
+            f"the {name} backend needs {BACKENDS[name]}, which {unsupported}: {_instead(name)}"
+        )
+    missing = next(
+        package for package in packages_of(name) if not _is_installed(package)
+    )
+    needs = BACKENDS.get(missing, missing.capitalize())
+    raise UserError(
+        f'the {name} backend needs {needs}: pip install "lenet-multi[{name}]"'
+    )
 
 
 def _instead(name: str) -> str:

@@ -14,7 +14,8 @@ Every backend follows these definitions:
   predictions from the training steps, each made before its step changes the weights. They are reported five times per
   epoch, the last time at its end. Test accuracy is measured after each epoch.
 - **Speed.** Examples per second is the number of training examples divided by the wall-clock time of the training
-  loops. The time includes loading the batches and, in the first batch, compilation; it excludes evaluation.
+  loops. The time includes loading the batches and compilation, which happens in the first batch and, in JAX, also in a
+  shorter last batch; it excludes evaluation.
 - **Parameters.** Backends exchange parameters in one canonical form, `Architecture.parameter_shapes`. Convolution
   kernels are (out, in, height, width). Dense weights are (out, in), and the first dense layer expects its input
   flattened channel-major. All are float32. If a framework uses another layout, its backend transposes the arrays when

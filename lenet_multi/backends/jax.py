@@ -28,10 +28,11 @@ from flax import nnx
 jax.config.update("jax_default_matmul_precision", "highest")
 with suppress_stderr():  # JAX logs which devices it looks for
     try:
-        jax.devices()
+        jax.devices("cpu")  # this also finds the other devices
     except (RuntimeError, AssertionError) as problem:
-        advice = "set JAX_PLATFORMS=cpu to compute on the CPU"
-        raise UserError(f"JAX finds no device ({problem}): {advice}") from problem
+        reason = " ".join(str(problem).split()) or "no device was found"
+        advice = "set JAX_PLATFORMS to cpu, or to cuda,cpu for a GPU"
+        raise UserError(f"JAX cannot start ({reason}): {advice}") from problem
 
 FRAMEWORK = "JAX"
 VERSION = jax.__version__
@@ -77,8 +78,8 @@ def flatten(x: jax.Array) -> jax.Array:
 class Network(nnx.Sequential):
     """Named layers in sequence.
 
-    Flatten keeps the channels last. To convert the kernel of the next layer, their
-    number is needed: `num_channels`.
+    `num_channels` is the number of channels before flatten. `canonical_axes` needs it
+    to convert the kernel of the next layer.
     """
 
     def __init__(self, named_layers: Mapping[str, Callable], num_channels: int) -> None:
@@ -88,7 +89,7 @@ class Network(nnx.Sequential):
 
 
 def commit(node: nnx.Module | nnx.Optimizer, to: jax.Device) -> None:
-    """Place a network's or an optimizer's arrays on a device, and keep them there."""
+    """Commit the arrays of a network or an optimizer to a device."""
     nnx.update(node, jax.device_put(nnx.state(node), to))
 
 
@@ -97,9 +98,9 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> Ne
     to = framework_device(choose_device(device, available_devices(), FRAMEWORK))
     named_layers: dict[str, Callable] = {}
     with jax.default_device(to):
-        # JAX has no global random state: each layer takes its own key from `rngs`.
+        # JAX has no global random state: each layer draws its keys from `rngs`.
         rngs = nnx.Rngs(seed)
-        # Biases start at zero by default, and weights from a normal distribution.
+        # By default biases are zero, and weights are from a truncated normal.
         init = {"kernel_init": XAVIER, "rngs": rngs}
         for name, layer in architecture.named_layers.items():
             # Flax needs the input size of each layer: its channels or features.
@@ -115,7 +116,7 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> Ne
                 case Dense(units):
                     made = nnx.Linear(size, units, **init)
             named_layers[name] = made
-            # In Flax an activation is a function, and a layer like any other.
+            # In Flax an activation is a function, which is called like a layer.
             if isinstance(layer, Conv | Dense) and layer.activation:
                 activation = ACTIVATIONS[layer.activation]
                 named_layers[f"{name}_{layer.activation}"] = activation
@@ -124,7 +125,7 @@ def LeNet(architecture: Architecture, seed: int = 0, device: str = "auto") -> Ne
     return net
 
 
-def device_of(net: Network) -> str:
+def device_of(net: nnx.Sequential) -> str:
     """The device that holds the network's parameters."""
     (device,) = jax.tree.leaves(nnx.state(net, nnx.Param))[0].devices()
     return "cpu" if device.platform == "cpu" else f"gpu:{accelerators().index(device)}"
@@ -147,34 +148,37 @@ def batches(
 
 
 @nnx.jit
-def count_correct(net: Network, X: jax.Array, y: jax.Array) -> jax.Array:
+def count_correct(net: nnx.Sequential, X: jax.Array, y: jax.Array) -> jax.Array:
     """How many examples of a batch the network classifies correctly."""
     return (net(X).argmax(axis=1) == y).sum()
 
 
 def evaluate_accuracy(
-    net: Network, data_iter: Iterable, device: str | None = None
+    net: nnx.Sequential, data_iter: Iterable, device: str | None = None
 ) -> float:
     """The fraction of the examples that the network classifies correctly."""
     to = framework_device(device or device_of(net))
     num_correct, num_examples = 0, 0
+    net.eval()
     for X, y in data_iter:
         num_correct += count_correct(net, *jax.device_put((X, y), to))
         num_examples += len(y)
     return int(num_correct) / num_examples
 
 
-def loss(net: Network, X: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+def loss(
+    net: nnx.Sequential, X: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The mean cross-entropy of a batch, and its logits."""
     y_hat = net(X)
     l = optax.softmax_cross_entropy_with_integer_labels(y_hat, y)
     return l.mean(), y_hat
 
 
-# The first call with arrays of some shapes compiles the step; later ones reuse it.
+# Compiled at the first call for each combination of shapes; later calls reuse it.
 @nnx.jit
 def train_step(
-    net: Network, optimizer: nnx.Optimizer, X: jax.Array, y: jax.Array
+    net: nnx.Sequential, optimizer: nnx.Optimizer, X: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """One step of the optimizer.
 
@@ -186,7 +190,7 @@ def train_step(
 
 
 def train(
-    net: Network,
+    net: nnx.Sequential,
     train_data: Split,
     test_data: Split,
     num_epochs: int = 10,
@@ -198,8 +202,8 @@ def train(
     """Train the network in place and report to the recorder."""
     device = device_of(net)
     optimizer = nnx.Optimizer(net, sgd(lr), wrt=nnx.Param)
-    # A step returns a state that is committed to the device. If it did not take one,
-    # the second step would be compiled again.
+    # A step returns state that is committed to the device. If the first step received
+    # uncommitted state, the second would be compiled again.
     commit(optimizer, framework_device(device))
     recorder = recorder or Recorder()
     recorder.start(num_epochs, len(train_data))
@@ -211,6 +215,7 @@ def train(
     report_at = recorder.report_points(num_batches)
     for epoch in range(recorder.first_epoch, num_epochs):
         loss_sum, num_correct, num_examples = 0.0, 0, 0
+        net.train()
         recorder.timer.start()
         for i, (X, y) in enumerate(train_iter.epoch(epoch)):
             batch_loss_sum, batch_num_correct = train_step(net, optimizer, X, y)
@@ -233,7 +238,7 @@ def train(
 def canonical_axes(
     net: Network,
 ) -> Iterator[tuple[str, nnx.Conv | nnx.Linear, tuple[int, ...], tuple[int, ...]]]:
-    """Each layer with parameters, with the shape and the axis order for its kernel.
+    """Each layer with parameters: its name, the layer, the shape and the axis order.
 
     Reshape the kernel to the shape, then transpose it to the axis order. Flax stores
     convolution kernels as (height, width, in, out) and dense kernels as (in, out). The

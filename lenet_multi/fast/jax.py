@@ -1,8 +1,8 @@
 """The fast backend for Flax NNX on JAX. `lenet_multi.fast` describes the techniques that all frameworks share.
 
-Only XLA computes, and it divides each operation among the cores. On a CPU, convolutions are matrix products
-(`jax_layers`). On a GPU the network's own layers run, and one call runs all batches up to the next report. A step is a
-pure function of the parameters, which is cheaper to call than one that takes a network.
+The batch is not divided into parts: XLA divides each operation among the cores. On a CPU, convolutions are matrix
+products (`jax_layers`). On a GPU the network's own layers run, and one call runs all batches up to the next report. A
+step is a pure function of the parameters, which is cheaper to call than one that takes a network.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def __getattr__(name: str) -> Any:
 
 
 def has_fast_loop(net: plain.Network) -> bool:
-    """Whether the fast loop supports the network: known layers on a CPU; any network on a GPU."""
-    if type(net) is not plain.Network:
+    """Whether the fast loop supports the network: on a CPU known layers only, on a GPU no state but parameters."""
+    if type(net) is not plain.Network or jax.tree.leaves(nnx.state(net, nnx.Not(nnx.Param))):
         return False
     return device_of(net) != "cpu" or all(map(is_known, net.layers))
 
@@ -162,7 +162,7 @@ class CompiledNetwork:
         return (self._logits(parameters, self._arranged(parameters, X)).argmax(axis=1) == y).sum()
 
 
-compiled_network = lru_cache(maxsize=8)(CompiledNetwork)  # by equal graphs, not only by the same one
+compiled_network = lru_cache(maxsize=8)(CompiledNetwork)  # equal graphs share an entry
 
 
 def compiled_like(net: plain.Network) -> CompiledNetwork:

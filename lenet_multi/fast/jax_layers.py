@@ -167,7 +167,7 @@ class PooledConvolution(Convolution):
         kernel = kernel_for_blocks(self.kernel[...], size, taps)
         x = patch_product(x, kernel, jnp.tile(self.bias[...], size**2), taps)
         if self.is_max:
-            x = largest_of_four(x)  # before the activation: valid because no activation decreases
+            x = largest_of_four(x)  # before the activation: valid because activations are non-decreasing
         for activation in self.activation:
             x = activation(x)
         return x if self.is_max else mean_of_four(x)
@@ -213,7 +213,7 @@ def patch_product_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array, taps
 
 
 def patch_product_backward(taps: int, kept: Any, dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The gradients of x, kernel and bias. Autograd's own backward pass copies the gradients of the slices."""
+    """The gradients of x, kernel and bias. The backward pass that JAX derives copies the gradients of the slices."""
     shape, patches, kernel = kept
     _, height, width, n = dy.shape
     dy = dy.reshape(len(kernel), -1)
@@ -230,8 +230,8 @@ patch_product.defvjp(patch_product_forward, patch_product_backward)
 def mean_of_four(x: jax.Array) -> jax.Array:
     """The mean over four sets of channels: (4 * C, H, W, N) to (C, H, W, N).
 
-    The sum is a matrix product: XLA would compute another sum again for each of the next layer's slices of it. The
-    division is separate: slices of the product itself compile ten times as long.
+    The sum is a matrix product, because XLA would recompute any other sum for each slice that the next layer takes. The
+    division is separate: slices of the product itself take ten times as long to compile.
     """
     channels = len(x) // POSITIONS
     one_of_each = jnp.tile(jnp.eye(channels), POSITIONS)

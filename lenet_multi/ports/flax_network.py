@@ -97,7 +97,9 @@ class FlaxNetwork:
                 value = parameters[name]
                 value = _from_torch(value, layer, kind) if name == "weight" else value
                 # Copy: on a CPU, `jnp.asarray` may share the memory of the other network's parameters.
-                variable[...] = jnp.array(value, variable.dtype, device=variable[...].sharding)
+                # Flax 0.12.0 keeps a NumPy array that was assigned to a variable; that has no sharding.
+                device = getattr(variable[...], "sharding", None)
+                variable[...] = jnp.array(value, variable.dtype, device=device)
 
     def training_step(
         self, inputs: Sequence[np.ndarray], factors: np.ndarray, layers: Sequence[LayerCall], seed: int = 0

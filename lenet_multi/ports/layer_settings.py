@@ -20,6 +20,9 @@ ACTIVATIONS = {
     "hardsigmoid": "hard_sigmoid",
     "leakyrelu": "leaky_relu",
     "softrelu": "softplus",
+    "hardtanh": "hard_tanh",
+    "logsigmoid": "log_sigmoid",
+    "softsign": "soft_sign",
 }
 
 ABOUT_PADDING = ("count_include_pad", "padding mode")  # settings without an effect where nothing is padded

@@ -16,7 +16,8 @@ from lenet_multi.architecture import Architecture
 class Line(NamedTuple):
     """A line of a program that adds a layer; `layer` is the layer of the description whose output it gives.
 
-    `layer` is None for a line that only prepares or completes a layer: an activation in PyTorch, zeros in Keras.
+    `layer` is None for a line that only prepares or completes a layer: an activation in PyTorch or Flax, zeros in
+    Keras.
     """
 
     text: str
