@@ -175,6 +175,10 @@ def loss(
     return l.mean(), y_hat
 
 
+# Compiled as a whole: otherwise JAX would compile each operation on its own.
+loss_and_gradients_of = nnx.jit(nnx.value_and_grad(loss, has_aux=True))
+
+
 # Compiled at the first call for each combination of shapes; later calls reuse it.
 @nnx.jit
 def train_step(
@@ -285,7 +289,7 @@ def loss_and_gradients(
     X, y = jax.device_put(
         (X.transpose(0, 2, 3, 1), y), framework_device(device_of(net))
     )
-    (l, _), gradients = nnx.value_and_grad(loss, has_aux=True)(net, X, y)
+    (l, _), gradients = loss_and_gradients_of(net, X, y)
     # A network whose parameters are the gradients.
     return float(l), get_parameters(nnx.merge(nnx.graphdef(net), gradients))
 
