@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lenet_multi.backends import require_installed
+from lenet_multi.backends import default_backend, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.errors import UserError
 from lenet_multi.pictures.canvas import require_picture_path, write_picture
@@ -79,7 +79,7 @@ def command(argv: Sequence[str] | None = None) -> None:
             "--weights is missing: train a network with python -m lenet_multi.train --out runs/first, then pass "
             "--weights runs/first"
         )
-    backend = "torch" if args.backend is None else args.backend
+    backend = default_backend() if args.backend is None else args.backend
     names = [require_installed(name) for name in (backend, args.against) if name is not None]
     if len(set(names)) < len(names):
         raise UserError(f"--against {args.against} is the same as --backend: choose another backend, or omit --against")

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(PROG, "Compare frameworks, or settings within one.")
     add_run_options(parser, as_text=True)
     group = parser.add_argument_group("comparison options")
-    replace(BACKENDS_OPTION, help=BACKENDS_OPTION.help.replace("all)", "all; with --vary, torch)")).add_to(group)
+    replace(BACKENDS_OPTION, help=BACKENDS_OPTION.help.replace("all)", "all; with --vary, the first)")).add_to(group)
     group.add_argument(
         "--vary",
         action="append",

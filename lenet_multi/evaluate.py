@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lenet_multi.backends import require_installed
+from lenet_multi.backends import default_backend, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.runs.options import (
     BACKEND,
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     parse_device(args.device)
-    backend_name = require_installed("torch" if args.backend is None else args.backend)
+    backend_name = require_installed(default_backend() if args.backend is None else args.backend)
     trained = load_trained_network(args)
     accuracy = accuracy_on_test_set(trained, backend_name, args.loop or "plain", args.device, args.batch_size)
     print(f"test acc {accuracy:.3f}")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from lenet_multi.architecture import NUM_CLASSES, PRESETS, Architecture
-from lenet_multi.backends import require_installed
+from lenet_multi.backends import default_backend, require_installed
 from lenet_multi.data.dataset import MAX_CLASSES
 from lenet_multi.data.image_folder import MODES, TEST_FRACTION
 from lenet_multi.errors import UserError
@@ -76,7 +76,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     architecture = architecture or PRESETS["lenet5"]
     with exit_on_termination():
         if args.format == SOURCE:
-            backend = require_installed("torch" if args.backend is None else args.backend)
+            backend = require_installed(default_backend() if args.backend is None else args.backend)
             pictures = pictures_of(architecture, run)
             training = training_from(args, architecture.name, run)
             difference = export_program(backend, architecture, parameters, training, args.out, pictures, class_names)

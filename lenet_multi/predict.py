@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lenet_multi.backends import require_installed
+from lenet_multi.backends import default_backend, require_installed
 from lenet_multi.backends.devices import parse_device
 from lenet_multi.data.network_input import STEPS, NetworkInput
 from lenet_multi.errors import UserError
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 def command(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     parse_device(args.device)
-    backend_name = require_installed("torch" if args.backend is None else args.backend)
+    backend_name = require_installed(default_backend() if args.backend is None else args.backend)
     unknown = next((step for step in args.without if step not in STEPS), None)
     if unknown:
         raise UserError(f"--without {unknown}: there is no such step: choose from {', '.join(STEPS)}")

@@ -323,6 +323,17 @@ def nothing_installed(monkeypatch):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+def test_without_a_choice_the_first_installed_backend_is_taken(name, monkeypatch):
+    packages = backends.packages_of(*list(BACKENDS)[list(BACKENDS).index(name) :])
+    monkeypatch.setattr(backends, "_is_installed", lambda package: package in packages)
+    assert backends.default_backend() == name
+
+
+def test_without_a_backend_the_default_is_pytorch(nothing_installed):
+    assert backends.default_backend() == "torch"
+
+
+@pytest.mark.parametrize("name", BACKENDS)
 def test_the_error_for_a_missing_framework_names_its_extra(name, nothing_installed):
     with pytest.raises(UserError, match=rf'needs {BACKENDS[name]}: pip install "lenet-multi\[{name}\]"'):
         load_backend(name)

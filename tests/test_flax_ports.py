@@ -111,6 +111,34 @@ def test_weights_move_into_a_port_whose_arrays_are_from_numpy(original):
     assert compare_networks(original, port, X).first_divergence is None
 
 
+@pytest.mark.parametrize("mistake", ["none", "max pooling", "half precision"])
+def test_weights_move_in_the_flatten_order_of_the_port_whatever_is_computed_before(mistake, original):
+    weights = torch_weights(original)
+    port = flax_port(weights, unpermuted=True)
+    if mistake == "max pooling":
+        port.layers[4] = partial(nnx.max_pool, window_shape=(2, 2), strides=(2, 2))
+    if mistake == "half precision":
+        for number in (0, 3, 6, 8):
+            port.layers[number].dtype = jnp.bfloat16
+    transfer_weights(original, port, X)
+    expected = flax_port(weights).layers[6].kernel[...]
+    np.testing.assert_array_equal(port.layers[6].kernel[...], expected)
+
+
+def test_the_gradient_of_a_bias_before_a_norm_is_rounding_and_does_not_differ():
+    torch.manual_seed(0)
+    reference = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten())
+    rngs = nnx.Rngs(0)
+    conv = nnx.Conv(1, 4, (3, 3), padding="VALID", rngs=rngs)
+    port = nnx.Sequential(
+        conv, nnx.BatchNorm(4, momentum=0.9, rngs=rngs), lambda x: last_to_first(x).reshape(len(x), -1)
+    )
+    transfer_weights(reference, port, X)
+    report = compare_networks(reference, port, X, backward=True)
+    (row,) = (layer for layer in report.layers if layer.reference == "0: bias gradient")
+    assert row.agrees, str(report)
+
+
 def test_moved_weights_share_no_memory_with_the_reference(original):
     reference = copy.deepcopy(original)
     port = flax_port(torch_weights(reference))

@@ -329,6 +329,20 @@ def test_an_unknown_backend_is_the_error_that_train_gives(machine):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {UNKNOWN_BACKEND}\n")
 
 
+def test_a_backend_option_without_a_value_installs_nothing(machine):
+    done = machine.run("train", "--epochs=1", "--backend")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --backend needs a value, as in --backend torch\n"
+
+
+def test_help_of_an_installed_package_is_that_of_the_command(machine):
+    program = machine.clone / ".venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    machine.add_program(program, '#!/bin/bash\necho "called with $*"\n')
+    done = machine.run("train", "--help")
+    assert (done.returncode, done.stdout) == (0, "called with -m lenet_multi.train --help\n")
+
+
 def test_an_unknown_extra_is_an_error(machine):
     assert "'caffe' is not an extra of the package: choose one of torch" in machine.error("caffe")
 

@@ -81,6 +81,11 @@ def installed_backends() -> tuple[str, ...]:
     )
 
 
+def default_backend() -> str:
+    """The backend where none is chosen: the first that is installed, PyTorch before all others. Imports no framework."""
+    return next(iter(installed_backends()), "torch")
+
+
 def _is_installed(package: str) -> bool:
     spec = find_spec(package)
     # A plain folder with a framework's name is not the framework: its spec has no origin.

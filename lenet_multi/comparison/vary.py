@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lenet_multi.backends import choose_backends
+from lenet_multi.backends import choose_backends, default_backend
 from lenet_multi.comparison.plan import OPTIONS, VaryGroup
 from lenet_multi.errors import UserError
-from lenet_multi.runs.options import DATA_OPTIONS, DEFAULTS
+from lenet_multi.runs.options import DATA_OPTIONS
 
 NOT_VARIED = tuple(option.name for option in DATA_OPTIONS)  # all networks of a comparison are tested on the same data
 
@@ -64,8 +64,8 @@ def _parse_setting(text: str) -> tuple[str, list[str]]:
 def parse_backends(text: str | None, vary: Sequence[VaryGroup]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The backends to compare and those that `all` leaves out, as `choose_backends`.
 
-    None means `all`, or PyTorch if a setting varies.
+    None means `all`, or the default backend if a setting varies.
     """
     if text is None:
-        text = DEFAULTS["backend"] if vary else "all"
+        text = default_backend() if vary else "all"
     return choose_backends(text)

@@ -32,6 +32,16 @@ def agree_within(reference: np.ndarray, port: np.ndarray, tolerance: float) -> b
     return error < float("inf") and error <= tolerance * scale_of(reference)
 
 
+def correlation(reference: np.ndarray, port: np.ndarray) -> float:
+    """Pearson's correlation coefficient of two arrays of one shape; 0 where one is constant or not finite."""
+    x, y = (array.ravel().astype(np.float64) for array in (reference, port))
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return 0.0
+    x, y = x - x.mean(), y - y.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm else 0.0
+
+
 def is_informative(array: np.ndarray) -> bool:
     """Whether an array has more than eight numbers, not all equal, so that agreement is no accident."""
     return array.size > 8 and bool((array != array.flat[0]).any())

@@ -19,6 +19,9 @@ from lenet_multi.ports.report import LayerReport
 LOOSER = 100  # times the tolerance: a gradient has passed through all layers twice
 NOISE_FACTOR = 10  # times the change of the reference's own gradient when its input changes in the last place
 MOST_NOISE = 0.02  # of the scale
+# A norm removes the bias of the layer before it: the gradient of that bias is zero, up to rounding. In relation to the
+# gradient of the weight, the rounding is at most this large.
+ROUNDED_ZERO = 0.01
 
 
 def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
@@ -54,14 +57,18 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
         for name in sorted(shared):
             arrays = _laid_out(one, name, [found.get(name), noisy.get(name), port_found.get(name)], pairs)
             what = STATISTICS.get(name, f"{name} gradient")
-            extra, settings = 0.0, ""
+            extra, negligible, settings = 0.0, 0.0, ""
+            if name == "bias" and found.get("weight") is not None:
+                negligible = ROUNDED_ZERO * scale_of(found["weight"])
             if name == "variance" and one.reference.inputs:
                 # PyTorch divides the batch's variance by one less than the others do.
                 extra = 2 * len(found[name]) / max(one.reference.inputs[0].size - len(found[name]), 1)
             momenta = [call.settings.get("momentum") for call in (one.reference, one.port)]
             if name in STATISTICS and momenta[0] != momenta[1]:
                 settings = f"momentum, the weight of the new batch: {momenta[0]} | {momenta[1]}"
-            rows.append(_row(one.reference.name, one.port.name, what, arrays, pairs.tolerance, extra, settings))
+            rows.append(
+                _row(one.reference.name, one.port.name, what, arrays, pairs.tolerance, extra, negligible, settings)
+            )
     return [row for row in rows if row is not None]
 
 
@@ -118,6 +125,7 @@ def _row(
     arrays: list[np.ndarray | None],
     tolerance: float,
     extra: float = 0.0,
+    negligible: float = 0.0,
     settings: str = "",
 ) -> LayerReport | None:
     """The row of one gradient; None if neither network has it."""
@@ -131,5 +139,5 @@ def _row(
         return LayerReport(*names, shape, shape, float("inf"), None, False, hint=hint)
     noise = 0.0 if noisy is None else min(NOISE_FACTOR * largest_error(x, noisy), MOST_NOISE * scale_of(x))
     error = largest_error(x, y)
-    agrees = error <= (LOOSER * tolerance + extra) * scale_of(x) + noise
+    agrees = error <= (LOOSER * tolerance + extra) * scale_of(x) + noise or max(scale_of(x), scale_of(y)) <= negligible
     return LayerReport(*names, x.shape, y.shape, error, None, agrees, "" if agrees else settings)

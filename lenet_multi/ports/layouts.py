@@ -11,6 +11,8 @@ from lenet_multi.ports.agreement import largest_error, scale_of
 
 Shape = tuple[int, ...]
 
+ROUNDED = 0.1  # of the largest value: more than the errors of a few layers in half precision
+
 
 def layouts(array: np.ndarray, images: Sequence[Shape] = ()) -> Iterator[np.ndarray]:
     """An array as it is, then in the other layouts that it may have in another framework, as views if possible.
@@ -57,8 +59,13 @@ def like(
         fitting.insert(0, usual)
     if len(fitting) < 2:
         return next(iter(fitting), None)
-    near = 1e-3 * scale_of(other[:1])  # the first example tells
-    return next((layout for layout in fitting if largest_error(layout[:1], other[:1]) <= near), fitting[0])
+    scale = scale_of(other[:1])  # the first example tells
+    errors = [largest_error(layout[:1], other[:1]) for layout in fitting]
+    for layout, error in zip(fitting, errors, strict=True):
+        if error <= 1e-3 * scale:
+            return layout
+    nearest = int(np.argmin(errors))  # in half precision no layout is that near
+    return fitting[nearest if errors[nearest] <= min(ROUNDED * scale, errors[0] / 4) else 0]
 
 
 def first_to_last(array: np.ndarray) -> np.ndarray:

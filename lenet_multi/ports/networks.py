@@ -97,9 +97,10 @@ def run_network(
         outputs = _outputs(value, network)
     except Exception as problem:
         shapes = " and ".join(f"shape {array.shape}, type {array.dtype}" for array in inputs)
+        turned = ", with its images as (N, H, W, C)" if network.channels_last else ""
         raise PortError(
-            f"the {role} failed on X of {shapes} ({error_reason(problem)}): run it on X by itself first; it needs its "
-            "parameters, and images are (N, C, H, W)"
+            f"the {role} failed on X of {shapes} ({error_reason(problem)}): run it on X by itself first{turned}; it "
+            "needs its parameters, and X has images (N, C, H, W)"
         ) from problem
     if not outputs:
         raise PortError(

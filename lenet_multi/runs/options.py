@@ -65,7 +65,6 @@ def fraction(text: str) -> float:
 
 # The chapter's recipe. On the command line these options are None until given: a resumed run has its own values.
 DEFAULTS: dict[str, Any] = {
-    "backend": "torch",
     "loop": "plain",
     "dataset": "auto",
     "epochs": 10,
@@ -75,7 +74,11 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
 }
 
-BACKEND = Option("backend", f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (default: torch)", metavar="NAME")
+BACKEND = Option(
+    "backend",
+    f"{', '.join(BACKENDS)}; also {', '.join(ALIASES)} (default: the first that is installed)",
+    metavar="NAME",
+)
 BACKENDS_OPTION = Option(
     "backends",
     f"{', '.join(BACKENDS)}, separated by commas, or all for every installed one (default: all)",

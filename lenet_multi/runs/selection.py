@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lenet_multi.architecture import Architecture
-from lenet_multi.backends import canonical_name
+from lenet_multi.backends import canonical_name, default_backend
 from lenet_multi.data import DATASETS, DataError, Dataset, is_image_folder, load_dataset
 from lenet_multi.data.image_folder import has_test_folder
 from lenet_multi.runs.checkpoint import load_run
-from lenet_multi.runs.options import DEFAULTS, architecture_from, network_of
+from lenet_multi.runs.options import architecture_from, network_of
 from lenet_multi.runs.weights import architecture_of, load_header
 from lenet_multi.system.stderr import say
 from lenet_multi.training.settings import Settings
@@ -22,7 +22,7 @@ def selected_backend(args: argparse.Namespace) -> str:
     """The canonical name of the backend that trains: the one that is given, a resumed run's, or the default."""
     if args.backend is None and args.resume and args.out:
         return load_run(args.out).backend
-    return canonical_name(DEFAULTS["backend"] if args.backend is None else args.backend)
+    return canonical_name(default_backend() if args.backend is None else args.backend)
 
 
 def dataset_from(

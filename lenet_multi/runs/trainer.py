@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_multi.backends import load_backend, require_installed
+from lenet_multi.backends import default_backend, load_backend, require_installed
 from lenet_multi.data import Dataset, is_image_folder, require_fit
 from lenet_multi.data.image_folder import TEST_FRACTION, has_test_folder
 from lenet_multi.distributed import is_worker
@@ -103,7 +103,7 @@ def start_run(args: argparse.Namespace, after_epoch: AfterEpoch | None = None) -
         UserError: when the options, the data or the folder cannot be used, or the loss diverges.
         KeyboardInterrupt: on Ctrl-C; its text says what was saved.
     """
-    backend_name = require_installed(DEFAULTS["backend"] if args.backend is None else args.backend)
+    backend_name = require_installed(default_backend() if args.backend is None else args.backend)
     if args.out and (args.out / CHECKPOINT).exists():
         raise UserError(
             f"--out '{args.out}' already holds a run ({CHECKPOINT}): choose another folder, or pass --resume"
