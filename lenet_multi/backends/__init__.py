@@ -127,9 +127,8 @@ def require_installed(name: str) -> str:
         raise UserError(
             f"the {name} backend needs {BACKENDS[name]}, which {unsupported}: {_instead(name)}"
         )
-    missing = next(
-        package for package in packages_of(name) if not _is_installed(package)
-    )
+    packages = (package for package in packages_of(name) if not _is_installed(package))
+    missing = next(packages, name)
     needs = BACKENDS.get(missing, missing.capitalize())
     raise UserError(
         f'the {name} backend needs {needs}: pip install "lenet-multi[{name}]"'
