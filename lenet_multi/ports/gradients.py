@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,6 +52,7 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
         name = "X" if number == 1 else f"X:{number}"
         first = [None if one is None else channels_first(one, net) for one, net in ((x, a), (z, a), (y, b))]
         rows.append(_row(name, name, "gradient", first, pairs.tolerance))
+    before_norm = {call.number for call, following in pairwise(pairs.calls) if following.kind == "norm"}
     for one, found, noisy, port_found in zip(judged, layers, noisy_layers, port_layers, strict=True):
         call, partner = one.reference, one.port
         shared = a.parameters(call.layer, call.kind).keys() & b.parameters(partner.layer, partner.kind).keys()
@@ -58,7 +60,7 @@ def compare_gradients(pairs: PairedNetworks) -> list[LayerReport]:
             arrays = _laid_out(one, name, [found.get(name), noisy.get(name), port_found.get(name)], pairs)
             what = STATISTICS.get(name, f"{name} gradient")
             extra, negligible, settings = 0.0, 0.0, ""
-            if name == "bias" and found.get("weight") is not None:
+            if name == "bias" and call.number in before_norm and found.get("weight") is not None:
                 negligible = ROUNDED_ZERO * scale_of(found["weight"])
             if name == "variance" and one.reference.inputs:
                 # PyTorch divides the batch's variance by one less than the others do.
